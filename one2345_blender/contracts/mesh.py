@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A triangle mesh with vertex colours, and its `.npz` file between the two processes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import OutputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColoredMesh:
+    """Invariants: at least one vertex and face, finite vertices, indices in range."""
+
+    vertices: NDArray[np.float32]
+    """`(N, 3)` float32, world frame, +Z up."""
+    faces: NDArray[np.int32]
+    """`(M, 3)` int32, counter-clockwise seen from outside."""
+    vertex_colors: NDArray[np.uint8]
+    """`(N, 4)` uint8 RGBA, sRGB."""
+
+    def __post_init__(self) -> None:
+        num_vertices = len(self.vertices)
+        if self.vertices.shape != (num_vertices, 3) or num_vertices == 0:
+            raise ValueError(f"vertices: expected (N > 0, 3), got {self.vertices.shape}")
+        if self.faces.ndim != 2 or self.faces.shape[1] != 3 or len(self.faces) == 0:
+            raise ValueError(f"faces: expected (M > 0, 3), got {self.faces.shape}")
+        if self.vertex_colors.shape != (num_vertices, 4):
+            raise ValueError(
+                f"vertex_colors: expected {(num_vertices, 4)}, got {self.vertex_colors.shape}"
+            )
+        if not np.isfinite(self.vertices).all():
+            raise ValueError("vertices: expected finite coordinates, got NaN or infinity")
+        if self.faces.min() < 0 or self.faces.max() >= num_vertices:
+            raise ValueError(
+                f"faces: expected indices in 0..{num_vertices - 1}, "
+                f"got {self.faces.min()}..{self.faces.max()}"
+            )
+
+
+def save_npz(mesh: ColoredMesh, file: BinaryIO) -> None:
+    """Write the mesh's three arrays."""
+    np.savez(
+        file, vertices=mesh.vertices, faces=mesh.faces, vertex_colors=mesh.vertex_colors
+    )
+
+
+def load_npz(path: Path) -> ColoredMesh:
+    """Read a mesh that `save_npz` wrote.
+
+    Raises:
+        OutputError: The file is missing, damaged or breaks the invariants.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return ColoredMesh(
+                vertices=arrays["vertices"],
+                faces=arrays["faces"],
+                vertex_colors=arrays["vertex_colors"],
+            )
+    except (OSError, KeyError, ValueError, EOFError, BadZipFile) as error:
+        raise OutputError(
+            f"The mesh file {path} is not usable: {error}", hint="Convert the picture again."
+        ) from error
