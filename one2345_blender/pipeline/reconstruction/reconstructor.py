@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The reconstruction network of One-2-3-45: posed images -> signed distance and colour.
+
+The defaults are the original's, with every quirk that its published weights expect; each quirk is a
+switch in the config, described in docs/numerical_parity.md.
+"""
+
+from typing import Literal
+
+import torch
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.models.modeling_utils import ModelMixin
+from torch import Tensor
+from torch.nn import functional as F
+
+from ...contracts.cameras import NEAR_FAR
+from ...contracts.errors import OptionError, PosedImagesError
+from ...contracts.progress import OnEvent, StageStarted, ignore_events
+from .color_network import ColorNetwork, ray_differences
+from .cost_volume import CostVolumeBuilder
+from .feature_net import FUSED_CHANNELS, FeatureNet
+from .frame import VolumeFrame, frusta_bounds, sphere_bounds, volume_frame
+from .geometry_volume import GeometryVolume
+from .sdf_network import SdfNetwork, sample_latents, trilinear
+from .unet3d import UNet3d
+
+MIN_COLOR_DEPTH = 1e-3
+OUTSIDE_IMAGE = 2.0
+"""Normalised image coordinate that certainly samples zeros."""
+
+
+class SparseNeuSReconstructor(ModelMixin, ConfigMixin):
+    """Posed images of one object -> geometry volume -> signed distance and colour at points.
+
+    Args:
+        image_size_px: side of the square input images.
+        volume_size: voxels per axis. The weights do not depend on it.
+        voxel_size: side of a voxel in volume units; None for exactly 2/(volume_size-1). The
+            original's 0.02105263 is truncated.
+        volume_bounds: "frusta" puts the cube around all view frusta, "sphere" around the world
+            origin. Both are aligned with the reference camera.
+        volume_radius: half side of the "sphere" cube, world units.
+        frusta_margin: factor on the "frusta" cube.
+        compressed_channels: image feature channels that enter the cost volume.
+        unet_channels: of the 3D U-Net's four levels.
+        sdf_hidden_channels: width of the signed distance network.
+        sdf_num_frequencies: of its positional encoding.
+        min_views_per_voxel: a voxel is active when at least that many views see it.
+        batch_statistics_at_inference: normalise by the statistics of the object at hand.
+        abs_gamma: scale the 2D normalisation by |gamma| + 1e-5.
+        sum_over_all_views: keep image samples of views that do not see the voxel in its sums.
+        unbounded_far_sites: stride-2 convolutions get a site beyond an even far border.
+        strict_latent_bounds: latents are zero on the near faces of the cube and continue half a
+            voxel beyond the far faces.
+    """
+
+    config_name = "config.json"
+
+    @register_to_config
+    def __init__(
+        self,
+        image_size_px: int = 256,
+        volume_size: int = 96,
+        voxel_size: float | None = 0.02105263,
+        volume_bounds: Literal["frusta", "sphere"] = "frusta",
+        volume_radius: float = 0.62,
+        frusta_margin: float = 1.1,
+        compressed_channels: int = 16,
+        unet_channels: tuple[int, int, int, int] = (16, 16, 32, 64),
+        sdf_hidden_channels: int = 128,
+        sdf_num_frequencies: int = 6,
+        min_views_per_voxel: int = 2,
+        batch_statistics_at_inference: bool = True,
+        abs_gamma: bool = True,
+        sum_over_all_views: bool = True,
+        unbounded_far_sites: bool = True,
+        strict_latent_bounds: bool = True,
+    ) -> None:
+        super().__init__()
+        exact_voxel_size = 2 / (volume_size - 1)
+        if voxel_size is not None and abs(voxel_size - exact_voxel_size) > 1e-6:
+            raise OptionError(
+                f"voxel_size: expected 2/(volume_size-1) = {exact_voxel_size:.8f} "
+                f"for {volume_size} voxels, got {voxel_size}.",
+                hint="Set voxel_size to null unless the weights were made with a rounded one.",
+            )
+        if volume_bounds not in ("frusta", "sphere"):
+            raise OptionError(
+                f"volume_bounds: expected 'frusta' or 'sphere', got {volume_bounds!r}."
+            )
+        self.feature_net = FeatureNet(
+            batch_statistics_at_inference=batch_statistics_at_inference, abs_gamma=abs_gamma
+        )
+        self.cost_volume = CostVolumeBuilder(
+            FUSED_CHANNELS,
+            compressed_channels,
+            volume_size=volume_size,
+            voxel_size=voxel_size or exact_voxel_size,
+            min_views=min_views_per_voxel,
+            sum_over_all_views=sum_over_all_views,
+            batch_statistics_at_inference=batch_statistics_at_inference,
+            abs_gamma=abs_gamma,
+        )
+        self.unet3d = UNet3d(
+            2 * compressed_channels,
+            unet_channels,
+            unbounded_far_sites=unbounded_far_sites,
+            batch_statistics_at_inference=batch_statistics_at_inference,
+        )
+        self.sdf_network = SdfNetwork(unet_channels[0], sdf_hidden_channels, sdf_num_frequencies)
+        self.color_network = ColorNetwork(unet_channels[0], FUSED_CHANNELS)
+
+    def place_volume(
+        self,
+        c2w: Tensor,
+        K: Tensor,
+        reference_c2w: Tensor,
+        near_far: tuple[float, float] = NEAR_FAR,
+    ) -> VolumeFrame:
+        """The volume's frame for V cameras `c2w` (V,4,4), world units."""
+        if self.config["volume_bounds"] == "sphere":
+            centre, radius = sphere_bounds(reference_c2w, self.config["volume_radius"])
+        else:
+            centre, radius = frusta_bounds(
+                c2w, K, reference_c2w, near_far, self.config["frusta_margin"]
+            )
+        return volume_frame(c2w, K, reference_c2w, centre, radius)
+
+    def encode(
+        self,
+        rgb: Tensor,
+        c2w: Tensor,
+        K: Tensor,
+        reference_c2w: Tensor,
+        *,
+        near_far: tuple[float, float] = NEAR_FAR,
+        on_event: OnEvent = ignore_events,
+    ) -> GeometryVolume:
+        """Posed images -> `GeometryVolume`.
+
+        Args:
+            rgb: (V,3,S,S) float32 sRGB 0..1 on white, S = image_size_px.
+            c2w: (V,4,4) camera to world, OpenCV axes.
+            K: (3,3) intrinsics, pixels.
+            reference_c2w: (4,4) OpenCV camera that the volume is aligned with (stage-1 view 0).
+            near_far: depth range of the frusta, world units.
+            on_event: told when a stage starts; may raise to stop.
+
+        Raises:
+            PosedImagesError: fewer images than `min_views_per_voxel`, wrong sizes.
+        """
+        self._check_images(rgb, c2w)
+        frame = self.place_volume(c2w, K, reference_c2w, near_far)
+        on_event(StageStarted("features"))
+        fused = self.feature_net(rgb).fused()
+        on_event(StageStarted("cost_volume"))
+        cost = self.cost_volume(fused, frame)
+        return GeometryVolume(
+            features=self.unet3d(cost.features, cost.active),
+            valid=cost.active,
+            frame=frame,
+            view_features=torch.cat([rgb, fused], dim=1),
+        )
+
+    def sdf(self, volume: GeometryVolume, points: Tensor) -> Tensor:
+        """Signed distance (P,) in volume units, negative inside, at volume points (P,3)."""
+        return self.sdf_network.sdf(points, self._latents(volume, points))
+
+    def sdf_and_gradient(self, volume: GeometryVolume, points: Tensor) -> tuple[Tensor, Tensor]:
+        """Signed distance (P,) and its gradient (P,3) with respect to the volume points (P,3)."""
+        with torch.enable_grad():
+            points = points.detach().requires_grad_()
+            sdf = self.sdf(volume, points)
+            (gradient,) = torch.autograd.grad(sdf.sum(), points, retain_graph=sdf.requires_grad)
+        return sdf, gradient
+
+    def color(self, volume: GeometryVolume, points: Tensor, normals: Tensor) -> Tensor:
+        """sRGB colours (P,3), 0..1, at volume points (P,3) with unit outward `normals` (P,3)."""
+        view_features, in_image = self.sample_views(volume, points)
+        seen = in_image & self._in_valid_volume(volume, points)
+        return self.color_network(
+            trilinear(volume.features, points, padding_mode="zeros"),
+            view_features,
+            ray_differences(volume.frame.camera_centres, points, normals),
+            seen,
+        )
+
+    def sample_views(self, volume: GeometryVolume, points: Tensor) -> tuple[Tensor, Tensor]:
+        """Colours and image features (V,P,3+F) at volume points (P,3), and which views hold them.
+
+        Samples outside an image are zero.
+        """
+        size_px = self.config["image_size_px"]
+        uv, depth = volume.frame.project(points)
+        grid = 2 * uv / depth.clamp_min(MIN_COLOR_DEPTH)[..., None] / (size_px - 1) - 1
+        grid = torch.where(grid.abs() > 1, torch.full_like(grid, OUTSIDE_IMAGE), grid)
+        samples = F.grid_sample(
+            volume.view_features,
+            grid[:, None],
+            mode="bilinear",
+            padding_mode="zeros",
+            align_corners=True,
+        )
+        return samples[:, :, 0].transpose(1, 2), (grid.abs() < 1).all(-1)
+
+    def _latents(self, volume: GeometryVolume, points: Tensor) -> Tensor:
+        return sample_latents(
+            volume.features, points, strict_bounds=self.config["strict_latent_bounds"]
+        )
+
+    def _in_valid_volume(self, volume: GeometryVolume, points: Tensor) -> Tensor:
+        validity = trilinear(volume.valid[None].float(), points, padding_mode="zeros")[:, 0]
+        return (points.abs() < 1).all(-1) & (validity > 0)
+
+    def _check_images(self, rgb: Tensor, c2w: Tensor) -> None:
+        size_px = self.config["image_size_px"]
+        if rgb.shape[1:] != (3, size_px, size_px) or len(rgb) != len(c2w):
+            raise PosedImagesError(
+                f"Expected one (3, {size_px}, {size_px}) image for each of {len(c2w)} cameras, "
+                f"got images of shape {tuple(rgb.shape)}.",
+                hint=f"Resize the images to {size_px} x {size_px} px.",
+            )
+        if len(rgb) < self.config["min_views_per_voxel"]:
+            raise PosedImagesError(
+                f"Expected at least {self.config['min_views_per_voxel']} images, got {len(rgb)}.",
+                hint="Give more posed images of the object.",
+            )
