@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Every command of the project. Each sets up what it needs; CI runs these targets and nothing else.
+.DEFAULT_GOAL := help
+.PHONY: help system-packages setup setup-bpy52 check lint extension test test-addon-bpy52 test-gpu demo bench clean
+
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+VENV_BPY52 := .venv-bpy52
+INSTALL = vendor_install.py --target
+
+help:  ## list the commands
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
+
+system-packages:  ## libraries that Blender as a Python module needs on Linux (apt, as root)
+	@scripts/install_system_packages.sh
+
+setup: system-packages  ## build .venv: everything that runs, trains and tests (Python 3.11 or newer)
+	@base=$$(scripts/find_python.sh 3.11 3.13 3.12) || \
+		{ echo "error: no Python 3.11, 3.12 or 3.13 found" >&2; \
+		  echo "hint: install Python 3.11, the one that Blender 4.5 uses" >&2; exit 1; }; \
+	"$$base" $(INSTALL) $(VENV) --extras pipeline,train,dev --python "$$base"
+
+setup-bpy52:  ## build .venv-bpy52 for the add-on's tests on Blender 5.2, where Python 3.13 is found
+	@if base=$$(scripts/find_python.sh 3.13); then \
+		"$$base" $(INSTALL) $(VENV_BPY52) --extras dev --python "$$base"; \
+	else echo "no Python 3.13: the add-on is not tested on Blender 5.2"; fi
+
+check: lint extension  ## everything that must hold before a commit
+	$(PYTHON) -m pytest
+
+lint: setup  ## format, lint, types and the walls between the rooms
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m mypy -p one2345_blender
+	$(VENV)/bin/lint-imports
+
+extension: setup  ## build the archive that Blender installs, in dist/
+	$(PYTHON) scripts/build_extension.py --output-dir dist
+
+test: setup test-addon-bpy52  ## the whole test suite, the add-on's on Blender 4.5 and 5.2
+	$(PYTHON) -m pytest
+
+test-addon-bpy52: setup setup-bpy52
+	@if [ -f $(VENV_BPY52)/.complete ]; then \
+		ONE2345_PYTHON=$(CURDIR)/$(PYTHON) $(VENV_BPY52)/bin/python -m pytest tests/addon; fi
+
+test-gpu: setup  ## the tests that need a CUDA device
+	$(PYTHON) -m pytest -m gpu
+
+demo: setup  ## a photo becomes out/demo/{mesh.glb,scene.blend,preview.png,views.png,report.json}
+	$(PYTHON) scripts/demo.py
+
+bench: setup  ## times, memory and silhouettes of the embedded preset
+	$(PYTHON) -m one2345_blender.evaluation
+
+clean:  ## remove what was built, the environments too
+	rm -rf dist build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(VENV_BPY52)

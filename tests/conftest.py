@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What every test gets: the same seeds, and a stated reason where a tool it needs is absent."""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+from collections.abc import Callable, Iterable
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+TESTS = Path(__file__).resolve().parent
+PACKAGE = TESTS.parent / "one2345_blender"
+ROOM_NEEDS = {
+    "addon": ("bpy",),
+    "pipeline": ("torch", "diffusers", "skimage", "trimesh"),
+    "evaluation": ("torch", "diffusers", "skimage", "trimesh"),
+    "training": ("torch", "diffusers", "moderngl"),
+}
+"""Modules without which a folder of tests cannot even be collected."""
+SEED = 2345
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--slow", action="store_true", help="run the tests marked slow too")
+
+
+class _AbsentToolModule(pytest.Module):
+    """A test file that reports why it is skipped, without being imported."""
+
+    reason = ""
+
+    def collect(self) -> Iterable[pytest.Item | pytest.Collector]:
+        pytest.skip(self.reason, allow_module_level=True)
+
+
+def pytest_pycollect_makemodule(
+    module_path: Path, parent: pytest.Collector
+) -> pytest.Module | None:
+    room = module_path.relative_to(TESTS).parts[0]
+    absent = [name for name in ROOM_NEEDS.get(room, ()) if find_spec(name) is None]
+    if not absent:
+        return None
+    module: _AbsentToolModule = _AbsentToolModule.from_parent(parent, path=module_path)
+    module.reason = f"needs {', '.join(absent)} (make setup)"
+    return module
+
+
+def _has_cuda() -> bool:
+    if find_spec("torch") is None:
+        return False
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def _has_preset() -> bool:
+    embedded = PACKAGE / "pipeline" / "presets" / "embedded"
+    return (embedded / "model_index.json").is_file() and find_spec("torch") is not None
+
+
+CONDITIONS: dict[str, tuple[Callable[[], bool], str]] = {
+    "blender": (lambda: find_spec("bpy") is not None, "bpy is not installed"),
+    "torch": (lambda: find_spec("torch") is not None, "torch is not installed"),
+    "gpu": (_has_cuda, "no CUDA device"),
+    "weights": (
+        lambda: Path(os.environ.get("ONE2345_WEIGHTS", "/nonexistent")).is_dir(),
+        "ONE2345_WEIGHTS names no folder with the published weights",
+    ),
+    "preset": (_has_preset, "the embedded preset has no weights"),
+}
+"""Marker -> whether its tests can run, and the reason if not."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    used = {mark.name for item in items for mark in item.iter_markers()}
+    unmet = {
+        name: reason
+        for name, (is_met, reason) in CONDITIONS.items()
+        if name in used and not is_met()
+    }
+    if not config.getoption("--slow"):
+        unmet["slow"] = "slow: runs with --slow"
+    for item in items:
+        for name in unmet.keys() & {mark.name for mark in item.iter_markers()}:
+            item.add_marker(pytest.mark.skip(reason=unmet[name]))
+
+
+@pytest.fixture(autouse=True)
+def _same_seeds() -> None:
+    """Every test starts from the same random state, in whatever order the tests run."""
+    random.seed(SEED)
+    np.random.seed(SEED)  # noqa: NPY002 - libraries under test may draw from the global state
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(SEED)
