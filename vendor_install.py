@@ -24,7 +24,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any, NoReturn
 
 STAGES = ("create_environment", "install_torch", "install_packages", "verify")
@@ -33,9 +32,7 @@ DEVICES = ("auto", "cpu", "cuda")
 TORCH_INDEX = "https://download.pytorch.org/whl"
 WINDOWS_CUDA_BUILD = "cu130"
 MIN_PYTHON = (3, 11)
-COMPLETE = ".complete"
-UNFINISHED = ".unfinished"
-LOG = "install.log"
+COMPLETE, UNFINISHED, LOG = ".complete", ".unfinished", "install.log"
 
 Event = dict[str, Any]
 Emit = Callable[[Event], None]
@@ -44,11 +41,9 @@ Emit = Callable[[Event], None]
 class InstallError(Exception):
     """An expected failure: a stable `code`, a message for people, a `hint` that says what to do."""
 
-    def __init__(self, code: str, message: str, *, hint: str, exit_code: int = 1) -> None:
+    def __init__(self, code: str, message: str, *, hint: str) -> None:
         super().__init__(message)
-        self.code = code
-        self.hint = hint
-        self.exit_code = exit_code
+        self.code, self.hint = code, hint
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,10 +55,8 @@ class Plan:
     python_version: str
     device: str
     requirements: tuple[str, ...]
-    torch: str | None
-    """The torch requirement, its build fixed; None when no extra needs torch."""
-    torch_index: str | None
-    """Index to ask when pip's own configuration does not offer that build."""
+    torch: str | None  # the requirement, its build fixed; None when no extra needs torch
+    torch_index: str | None  # to ask when pip's own configuration does not offer that build
 
     @property
     def contents(self) -> dict[str, Any]:
@@ -98,7 +91,7 @@ def read_requirements(project_file: Path, extras: Sequence[str]) -> tuple[str, .
     try:
         project = tomllib.loads(project_file.read_text(encoding="utf-8"))["project"]
         lists = [project["dependencies"], *(project["optional-dependencies"][e] for e in extras)]
-    except (OSError, tomllib.TOMLDecodeError, KeyError) as error:
+    except (OSError, ValueError, KeyError) as error:
         raise InstallError(
             "environment_missing",
             f"Expected the package lists in {project_file}, got {error!r}.",
@@ -123,11 +116,9 @@ def torch_build(requirement: str, device: str, system: str) -> tuple[str, str | 
 
     A build label such as `+cpu` never matches the CUDA build that bears the plain version.
     """
-    if system == "Darwin":
-        return requirement, None
-    if device == "cpu":
+    if device == "cpu" and system != "Darwin":
         return f"{requirement}+cpu", f"{TORCH_INDEX}/cpu"
-    if system == "Windows":
+    if device == "cuda" and system == "Windows":
         return f"{requirement}+{WINDOWS_CUDA_BUILD}", f"{TORCH_INDEX}/{WINDOWS_CUDA_BUILD}"
     return requirement, None
 
@@ -150,11 +141,7 @@ def make_plan(target: Path, extras: Sequence[str], device: str, python: str) -> 
 
 
 def interpreter_version(python: str) -> str:
-    """`major.minor.micro` of an interpreter.
-
-    Raises:
-        InstallError: It does not run, or is older than `MIN_PYTHON`.
-    """
+    """`major.minor.micro` of an interpreter; an error if it does not run or is too old."""
     code = "import sys; print('%d.%d.%d' % sys.version_info[:3])"
     try:
         command = [python, "-I", "-c", code]
@@ -165,14 +152,12 @@ def interpreter_version(python: str) -> str:
             "option",
             f"Expected --python to be a Python interpreter, but {python} did not run: {error}.",
             hint="Give the full path of a Python 3.11 or newer.",
-            exit_code=2,
         ) from error
     if found < MIN_PYTHON:
         raise InstallError(
             "option",
             f"Expected Python 3.11 or newer, got {version} ({python}).",
             hint="Install Python 3.11 and name it with --python.",
-            exit_code=2,
         )
     return version
 
@@ -218,8 +203,7 @@ class Installer:
     def _create_environment(self) -> None:
         """Keep a sound environment of the same Python; replace an interrupted or another one."""
         if self.target.exists():
-            is_interrupted = (self.target / UNFINISHED).exists()
-            if not is_interrupted and self._has_same_python():
+            if not (self.target / UNFINISHED).exists() and self._has_same_python():
                 return
             remove_environment(self.target)
         self.target.mkdir(parents=True)
@@ -232,19 +216,18 @@ class Installer:
 
     def _has_same_python(self) -> bool:
         try:
-            found = interpreter_version(str(environment_python(self.target)))
+            python = str(environment_python(self.target))
+            return interpreter_version(python) == self.plan.python_version
         except InstallError:
             return False
-        return found == self.plan.python_version
 
     def _install_torch(self, requirement: str) -> None:
         """First as pip is configured on this machine, then with PyTorch's own index."""
         if self._pip([requirement]) == 0:
             return
-        if self.plan.torch_index is None:
-            self._fail("PyTorch could not be installed.")
-        if self._pip([requirement], "--extra-index-url", self.plan.torch_index) != 0:
-            self._fail(f"PyTorch could not be installed: nothing offers {requirement}.")
+        index = self.plan.torch_index
+        if index is None or self._pip([requirement], "--extra-index-url", index) != 0:
+            self._fail(f"{requirement} could not be installed.")
 
     def _pip(self, requirements: Sequence[str], *options: str) -> int:
         """Run pip in the environment, counting the requirements it takes up; its exit status."""
@@ -255,9 +238,8 @@ class Installer:
             taken = re.match(r"(?:Collecting|Requirement already satisfied:) ([\w.-]+)", line)
             if taken and (name := taken[1].lower().replace("_", "-")) in waiting:
                 waiting.remove(name)
-                step = steps - len(waiting)
-                event = {"type": "progress", "stage": self.stage, "step": step, "steps": steps}
-                self.emit(event)
+                counts = {"step": steps - len(waiting), "steps": steps}
+                self.emit({"type": "progress", "stage": self.stage, **counts})
 
         pip = [str(environment_python(self.target)), "-I", "-m", "pip", "install", *options]
         quiet = ["--no-input", "--disable-pip-version-check", "--progress-bar", "off"]
@@ -319,21 +301,15 @@ class Installer:
 
 
 def remove_environment(target: Path) -> None:
-    """Delete an environment.
-
-    Raises:
-        InstallError: The folder is there but is no virtual environment.
-    """
+    """Delete an environment; an error if the folder holds anything else."""
     if not target.exists():
         return
-    markers = ("pyvenv.cfg", UNFINISHED, COMPLETE)
-    is_ours = target.is_dir() and any((target / marker).exists() for marker in markers)
-    if not is_ours and not (target.is_dir() and not any(target.iterdir())):
+    is_empty = target.is_dir() and not any(target.iterdir())
+    if not is_empty and not any((target / name).exists() for name in ("pyvenv.cfg", UNFINISHED)):
         raise InstallError(
             "option",
             f"Expected a virtual environment or a free path, but {target} holds something else.",
             hint="Choose another --target.",
-            exit_code=2,
         )
     (target / COMPLETE).unlink(missing_ok=True)
     shutil.rmtree(target)
@@ -366,7 +342,7 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--extras",
         default="pipeline",
-        type=lambda text: [extra for extra in text.split(",") if extra],
+        type=lambda text: text.split(","),
         metavar="NAMES",
         help=f"comma-separated, of {', '.join(EXTRAS)} (default: pipeline)",
     )
@@ -391,22 +367,17 @@ def carry_out(options: argparse.Namespace, emit: Emit) -> Event:
     is_satisfied = plan.is_satisfied()
     if not is_satisfied and not options.dry_run:
         Installer(plan, emit).install()
-    report = {"target": str(target), **plan.contents, "already_complete": is_satisfied}
-    if plan.torch:
-        report["torch"] = plan.torch
-    python = {"python": str(environment_python(target))}
-    return {"type": "result", "files": python, "report": report}
+    report = {"target": str(target), "already_complete": is_satisfied, "torch": plan.torch}
+    report |= plan.contents
+    python = str(environment_python(target))
+    return {"type": "result", "files": {"python": python}, "report": report}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status: 0 done, 1 failed, 2 wrong use, 130 cancelled."""
     options = parse_arguments(sys.argv[1:] if arguments is None else arguments)
     emit = emit_json if options.json else emit_text
-
-    def on_terminate(number: int, frame: FrameType | None) -> NoReturn:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, on_terminate)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         emit(carry_out(options, emit))
         return 0
@@ -414,14 +385,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         emit({"type": "cancelled"})
         return 130
     except InstallError as error:
-        failure, exit_code = (error.code, str(error), error.hint), error.exit_code
+        failure = error
     except OSError as error:
         hint = "Check free space and permissions of the target folder."
-        failure, exit_code = ("output", f"Could not write: {error}.", hint), 1
+        failure = InstallError("output", f"Could not write: {error}.", hint=hint)
     log = options.target / LOG
-    event = dict(zip(("code", "message", "hint"), failure, strict=True))
-    emit({"type": "error", **event, "detail_path": str(log) if log.exists() else None})
-    return exit_code
+    event = {"type": "error", "code": failure.code, "message": str(failure), "hint": failure.hint}
+    emit({**event, "detail_path": str(log) if log.exists() else None})
+    return 2 if failure.code == "option" else 1
 
 
 if __name__ == "__main__":
