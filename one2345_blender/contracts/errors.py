@@ -98,7 +98,7 @@ class WorkerCrashedError(One2345Error):
     code = "worker_crashed"
 
 
-class Cancelled(One2345Error):
+class Cancelled(One2345Error):  # noqa: N818 (an outcome, not a fault)
     """The user cancelled the job; not a failure."""
 
     code = "cancelled"

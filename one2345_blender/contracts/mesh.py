@@ -46,9 +46,7 @@ class ColoredMesh:
 
 def save_npz(mesh: ColoredMesh, file: BinaryIO) -> None:
     """Write the mesh's three arrays."""
-    np.savez(
-        file, vertices=mesh.vertices, faces=mesh.faces, vertex_colors=mesh.vertex_colors
-    )
+    np.savez(file, vertices=mesh.vertices, faces=mesh.faces, vertex_colors=mesh.vertex_colors)
 
 
 def load_npz(path: Path) -> ColoredMesh:

@@ -21,8 +21,8 @@ STAGES = (
     "meshing",
     "write",
 )
-"""Stage names in the order of a conversion. `views_stage1` covers the 8 views and the 16 near
-views of the first four, which the elevation needs; `views_stage2` the remaining 16."""
+"""Stage names in the order of a conversion. `views_stage1` makes the four level views and the near
+views of each, which the elevation needs; `views_stage2` the four tilted ones and theirs."""
 
 
 @dataclass(frozen=True)

@@ -109,7 +109,7 @@ def read_transforms(folder: Path) -> PosedImageFiles:
 def _bad(path: Path, expected: str) -> PosedImagesError:
     return PosedImagesError(
         f"{path}: expected {expected}.",
-        hint="docs/conventions.md shows a complete transforms.json; correct the file and try again.",
+        hint="docs/conventions.md shows a complete transforms.json; correct the file.",
     )
 
 

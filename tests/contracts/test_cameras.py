@@ -47,9 +47,7 @@ def test_cameras_are_rigid_and_look_at_the_origin(azimuth_deg, elevation_deg):
 
 def test_up_in_the_world_is_up_in_the_picture():
     c2w = c2w_from_viewpoints([viewpoint(30, 20)])[0]
-    pixels, depths = px_from_world(
-        np.array([[0, 0, 0], [0, 0, 0.3]]), c2w, method_intrinsics(256)
-    )
+    pixels, depths = px_from_world(np.array([[0, 0, 0], [0, 0, 0.3]]), c2w, method_intrinsics(256))
     np.testing.assert_allclose(pixels[0], [128, 128], atol=1e-4)
     assert pixels[1, 1] < 128 and depths[0] == pytest.approx(1.2, abs=1e-6)
 

@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The three things a user can ask for, from files to files: convert, reconstruct, views."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..contracts.job import JobSpec, RunReport
+from ..contracts.job_folder import FOREGROUND_PNG, REPORT_JSON, prepare_output_dir
+from ..contracts.progress import OnEvent, StageStarted, ignore_events
+from .devices import peak_memory_bytes, resolve_device
+from .job_record import JobRecord, installed_versions, memory_errors_named
+from .model_cache import ModelCache, load_reconstruction
+from .pipeline_one2345 import near_views_of, reconstruct_views
+from .posed_images import read_posed_images, scene_scale
+from .result_files import write_cameras, write_json, write_mesh, write_png, write_views
+from .source_image import read_source_image
+from .two_stage_views import view_generator
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobResult:
+    """What a job left behind: absolute paths by name, and the report as JSON values."""
+
+    files: dict[str, str]
+    report: dict[str, Any]
+
+
+def convert_image(
+    spec: JobSpec, *, models: ModelCache, on_event: OnEvent = ignore_events
+) -> JobResult:
+    """Convert one picture and write mesh, views, cameras and report to `spec.output_dir`.
+
+    Files appear under their names only when everything is computed.
+
+    Raises:
+        One2345Error: One of its kinds, with what was expected, what came and what to do.
+    """
+    record = JobRecord(on_event)
+    prepare_output_dir(spec.output_dir)
+    image = read_source_image(spec.image_path)
+    with memory_errors_named():
+        record(StageStarted("load_models"))
+        pipeline = models.get(spec.preset, spec.device)
+        output = pipeline(
+            image,
+            seed=spec.seed,
+            elevation_deg=spec.elevation_deg,
+            num_inference_steps_stage1=spec.num_inference_steps_stage1,
+            num_inference_steps_stage2=spec.num_inference_steps_stage2,
+            guidance_scale=spec.guidance_scale,
+            grid_resolution=spec.grid_resolution,
+            on_event=record,
+        )
+    record(StageStarted("write"))
+    folder = spec.output_dir
+    files = write_mesh(folder, output.mesh)
+    files["foreground"] = write_png(folder / FOREGROUND_PNG, output.foreground.rgb)
+    write_views(folder, output.views)
+    files["transforms"] = write_cameras(folder, near_views_of(output.views))
+    height_px, width_px = output.foreground.source_size
+    report = RunReport(
+        image_path=str(spec.image_path),
+        preset=spec.preset,
+        seed=spec.seed,
+        device=str(pipeline.device),
+        dtype=str(pipeline.unet.dtype).removeprefix("torch."),
+        elevation=output.elevation,
+        source_size_px=(width_px, height_px),
+        crop_box_px=output.foreground.crop_box_px,
+        num_vertices=len(output.mesh.vertices),
+        num_faces=len(output.mesh.faces),
+        stage_seconds=record.stage_seconds(),
+        total_seconds=record.total_seconds(),
+        peak_memory_bytes=peak_memory_bytes(),
+        warnings=tuple(record.warnings),
+        versions=installed_versions(),
+    ).to_dict()
+    files["report"] = write_json(folder / REPORT_JSON, report)
+    return JobResult(files=files, report=report)
+
+
+def reconstruct_folder(
+    folder: Path,
+    output_dir: Path,
+    *,
+    checkpoint: Path | None = None,
+    grid_resolution: int = 256,
+    device: str = "auto",
+    on_event: OnEvent = ignore_events,
+) -> JobResult:
+    """A mesh from a folder of posed pictures (`transforms.json`), in that file's world frame.
+
+    Args:
+        checkpoint: The original's `.pth` or a preset's `reconstruction` folder; None: the
+            embedded preset's network.
+
+    Raises:
+        One2345Error: One of its kinds.
+    """
+    record = JobRecord(on_event)
+    prepare_output_dir(output_dir)
+    record(StageStarted("load_models"))
+    reconstruction = load_reconstruction(checkpoint).to(resolve_device(device))
+    views = read_posed_images(folder, int(reconstruction.config.image_size_px))
+    with memory_errors_named(), torch.no_grad():
+        scale = scene_scale(views.cameras)
+        mesh = scale.to_file(
+            reconstruct_views(reconstruction, scale.to_method(views), grid_resolution, record)
+        )
+    record(StageStarted("write"))
+    files = write_mesh(output_dir, mesh)
+    report = {
+        "num_views": len(views.rgb),
+        "num_vertices": len(mesh.vertices),
+        "num_faces": len(mesh.faces),
+        "stage_seconds": record.stage_seconds(),
+        "total_seconds": record.total_seconds(),
+        "peak_memory_bytes": peak_memory_bytes(),
+        "versions": installed_versions(),
+    }
+    files["report"] = write_json(output_dir / REPORT_JSON, report)
+    return JobResult(files=files, report=report)
+
+
+def synthesise_views(
+    image_path: Path,
+    output_dir: Path,
+    d_azimuth_deg: Sequence[float],
+    d_elevation_deg: Sequence[float],
+    *,
+    models: ModelCache,
+    preset: str = "embedded",
+    seed: int = 0,
+    device: str = "auto",
+    num_inference_steps: int | None = None,
+    guidance_scale: float | None = None,
+    on_event: OnEvent = ignore_events,
+) -> JobResult:
+    """Single views of a picture's object from cameras relative to the picture's own.
+
+    Args:
+        d_azimuth_deg: One for each view; positive is counter-clockwise seen from above.
+        d_elevation_deg: One for each view; positive is higher.
+
+    Raises:
+        One2345Error: One of its kinds.
+    """
+    record = JobRecord(on_event)
+    prepare_output_dir(output_dir)
+    image = read_source_image(image_path)
+    with memory_errors_named():
+        record(StageStarted("load_models"))
+        pipeline = models.get(preset, device)
+        record(StageStarted("foreground"))
+        foreground = pipeline.prepare(image)
+        record(StageStarted("views_stage1"))
+        names = [
+            f"azimuth{azimuth:+g}_elevation{elevation:+g}"
+            for azimuth, elevation in zip(d_azimuth_deg, d_elevation_deg, strict=True)
+        ]
+        views = pipeline.zero123(
+            foreground.rgb[None],
+            [-elevation for elevation in d_elevation_deg],
+            d_azimuth_deg,
+            generator=[view_generator(seed, name) for name in names],
+            num_inference_steps=num_inference_steps or pipeline.config.num_inference_steps_stage1,
+            guidance_scale=(
+                pipeline.config.guidance_scale if guidance_scale is None else guidance_scale
+            ),
+        )
+    files = {
+        name: write_png(output_dir / f"{name}.png", view)
+        for name, view in zip(names, views, strict=True)
+    }
+    return JobResult(files=files, report={"preset": preset, "seed": seed, "views": names})

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which device and number format the models run in: as asked, or an error. Never a silent other."""
+
+from __future__ import annotations
+
+import sys
+
+import torch
+
+from ..contracts.errors import DeviceError
+
+_BACKENDS = ("cuda", "mps", "xpu")
+
+
+def available_devices() -> list[str]:
+    """Devices of this machine that torch can use, the fastest first; always ends with `cpu`."""
+    return [name for name in _BACKENDS if _is_available(name)] + ["cpu"]
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device called `name`; `auto` is the first of `available_devices`.
+
+    Raises:
+        DeviceError: This torch cannot use the device that was asked for.
+    """
+    available = available_devices()
+    if name == "auto":
+        return torch.device(available[0])
+    if name not in available:
+        raise DeviceError(
+            f"Device {name!r} was asked for, but torch {torch.__version__} can use only "
+            f"{', '.join(available)} here.",
+            hint="Choose another device, or install the torch build for this one.",
+        )
+    return torch.device(name)
+
+
+def diffusion_dtype(device: torch.device) -> torch.dtype:
+    """float16 where the original used it (CUDA) and where it is faster; float32 on a CPU."""
+    return torch.float32 if device.type == "cpu" else torch.float16
+
+
+def peak_memory_bytes() -> int:
+    """Largest resident size of this process so far."""
+    if sys.platform == "win32":
+        import psutil
+
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(peak if sys.platform == "darwin" else peak * 1024)
+
+
+def _is_available(name: str) -> bool:
+    if name == "mps":
+        return torch.backends.mps.is_available()
+    backend = getattr(torch, name, None)
+    return backend is not None and backend.is_available()

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Loads presets, checks that their weights are whole, and keeps the last one in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from ..contracts.errors import CheckpointError
+from .devices import diffusion_dtype, resolve_device
+from .pipeline_one2345 import One2345Pipeline
+from .preset_folders import preset_folder
+from .reconstruction.checkpoint import load_original_checkpoint
+from .reconstruction.reconstructor import SparseNeuSReconstructor
+
+_HINT = "Install or import the weights again."
+
+
+class ModelCache:
+    """One loaded preset at a time: a worker that converts again does not load again."""
+
+    def __init__(self) -> None:
+        self._key: tuple[str, str] | None = None
+        self._pipeline: One2345Pipeline | None = None
+
+    def get(self, preset: str, device: str) -> One2345Pipeline:
+        """The pipeline of a preset on a device, loaded if it is not there yet.
+
+        Raises:
+            OptionError: There is no such preset.
+            CheckpointError: Its weights are missing or damaged.
+            DeviceError: There is no such device.
+        """
+        resolved = resolve_device(device)
+        folder = preset_folder(preset)
+        key = (str(folder), str(resolved))
+        if self._pipeline is None or key != self._key:
+            self.unload()
+            self._pipeline = load_pipeline(folder, resolved)
+            self._key = key
+        return self._pipeline
+
+    def unload(self) -> None:
+        """Let go of the models and of the device's cached memory."""
+        self._pipeline = None
+        self._key = None
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def load_pipeline(folder: Path, device: torch.device) -> One2345Pipeline:
+    """Load a preset's folder in the diffusers layout; never from the network.
+
+    Raises:
+        CheckpointError: A file is missing or damaged, or a tensor is missing or of another shape.
+    """
+    dtype = diffusion_dtype(device)
+    with _loading_errors_named(folder):
+        pipeline = One2345Pipeline.from_pretrained(
+            folder,
+            torch_dtype={"default": dtype, "reconstruction": torch.float32},
+            local_files_only=True,
+            use_safetensors=True,
+        )
+        for name, module in pipeline.components.items():
+            if isinstance(module, torch.nn.Module):
+                _check_tensors(folder / name, module)
+    return pipeline.to(device)
+
+
+def load_reconstruction(checkpoint: Path | None) -> SparseNeuSReconstructor:
+    """The reconstruction network alone.
+
+    Args:
+        checkpoint: The original's `.pth` file, or a folder with `config.json` and safetensors;
+            None: the embedded preset's.
+
+    Raises:
+        CheckpointError: It is missing, damaged, incomplete or carries code.
+    """
+    folder = checkpoint or preset_folder("embedded") / "reconstruction"
+    if not folder.is_dir():
+        reconstruction = SparseNeuSReconstructor()
+        load_original_checkpoint(reconstruction, folder)
+        return reconstruction
+    with _loading_errors_named(folder):
+        reconstruction = SparseNeuSReconstructor.from_pretrained(
+            folder, torch_dtype=torch.float32, local_files_only=True, use_safetensors=True
+        )
+        _check_tensors(folder, reconstruction)
+    return reconstruction
+
+
+@contextmanager
+def _loading_errors_named(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError, SafetensorError, KeyError, ImportError) as error:
+        raise CheckpointError(
+            f"The weights in {folder} cannot be loaded: {error}", hint=_HINT
+        ) from error
+
+
+def _check_tensors(folder: Path, module: torch.nn.Module) -> None:
+    """Missing tensors would silently be random: compare names and shapes with the files'."""
+    found: dict[str, tuple[int, ...]] = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        with safe_open(path, framework="pt") as file:
+            keys = file.keys()
+            found.update({key: tuple(file.get_slice(key).get_shape()) for key in keys})
+    expected = {key: tuple(tensor.shape) for key, tensor in module.state_dict().items()}
+    problems = [
+        f"missing {sorted(expected.keys() - found.keys())[:5]}" * bool(expected.keys() - found),
+        f"surplus {sorted(found.keys() - expected.keys())[:5]}" * bool(found.keys() - expected),
+        *(
+            f"{key}: expected {expected[key]}, found {found[key]}"
+            for key in sorted(expected.keys() & found.keys())
+            if expected[key] != found[key]
+        ),
+    ]
+    if described := "; ".join(p for p in problems if p):
+        raise CheckpointError(f"The weights in {folder} do not fit: {described}.", hint=_HINT)

@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The whole method on one page (arXiv 2306.16928): a picture in, a coloured mesh out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, DiffusionPipeline, UNet2DConditionModel
+from numpy.typing import NDArray
+from transformers import CLIPVisionModelWithProjection
+
+from ..contracts.cameras import PosedImages, method_rig
+from ..contracts.job import ElevationEstimate
+from ..contracts.mesh import ColoredMesh
+from ..contracts.progress import (
+    OnEvent,
+    StageStarted,
+    ViewReady,
+    WarningRaised,
+    ignore_events,
+)
+from .elevation import estimate_elevation
+from .foreground import ForegroundImage, prepare_foreground, segment
+from .matching import match_views
+from .meshing import extract_mesh
+from .reconstruction.reconstructor import SparseNeuSReconstructor
+from .segmenter import ForegroundSegmenter
+from .two_stage_views import TwoStageViews
+from .view_schedule import (
+    LEVEL_OFFSETS,
+    NUM_NEAR_VIEWS,
+    NUM_STAGE1_VIEWS,
+    method_viewpoints,
+    tilted_offsets,
+)
+from .zero123.camera_projection import CLIPCameraProjection
+from .zero123.pipeline_zero123 import Zero123Pipeline
+
+RgbArray = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, kw_only=True)
+class One2345Output:
+    """What a conversion yields."""
+
+    mesh: ColoredMesh
+    views: PosedImages
+    """All 40 synthesised views: 8 of stage 1, then 32 near views."""
+    elevation: ElevationEstimate
+    foreground: ForegroundImage
+
+
+class One2345Pipeline(DiffusionPipeline):
+    """One picture to a mesh: Zero123's views, an elevation, a cost volume, a surface.
+
+    Args:
+        unet, vae, image_encoder, clip_camera_projection, scheduler: See `Zero123Pipeline`.
+        reconstruction: Makes the signed distance field and colours of posed views.
+        segmenter: Finds the object in pictures without alpha.
+        eta, drops_largest_timestep: See `Zero123Pipeline`.
+        num_inference_steps_stage1, num_inference_steps_stage2, guidance_scale: The sampler's
+            settings for the 8 views and for the near views (One-2-3-45, run.py:95).
+        grid_resolution: Samples of the signed distance field along each axis.
+    """
+
+    model_cpu_offload_seq = "segmenter->image_encoder->clip_camera_projection->unet->vae"
+
+    def __init__(
+        self,
+        unet: UNet2DConditionModel,
+        vae: AutoencoderKL,
+        image_encoder: CLIPVisionModelWithProjection,
+        clip_camera_projection: CLIPCameraProjection,
+        scheduler: DDIMScheduler,
+        reconstruction: SparseNeuSReconstructor,
+        segmenter: ForegroundSegmenter,
+        eta: float = 1.0,
+        drops_largest_timestep: bool = True,
+        num_inference_steps_stage1: int = 75,
+        num_inference_steps_stage2: int = 50,
+        guidance_scale: float = 3.0,
+        grid_resolution: int = 256,
+    ) -> None:
+        super().__init__()
+        self.register_modules(
+            unet=unet,
+            vae=vae,
+            image_encoder=image_encoder,
+            clip_camera_projection=clip_camera_projection,
+            scheduler=scheduler,
+            reconstruction=reconstruction,
+            segmenter=segmenter,
+        )
+        self.register_to_config(
+            eta=eta,
+            drops_largest_timestep=drops_largest_timestep,
+            num_inference_steps_stage1=num_inference_steps_stage1,
+            num_inference_steps_stage2=num_inference_steps_stage2,
+            guidance_scale=guidance_scale,
+            grid_resolution=grid_resolution,
+        )
+
+    @property
+    def view_size_px(self) -> int:
+        """Side of the synthesised views."""
+        return int(self.reconstruction.config.image_size_px)
+
+    @property
+    def zero123(self) -> Zero123Pipeline:
+        """The view generator alone, sharing this pipeline's modules."""
+        return Zero123Pipeline(
+            vae=self.vae,
+            image_encoder=self.image_encoder,
+            unet=self.unet,
+            clip_camera_projection=self.clip_camera_projection,
+            scheduler=self.scheduler,
+            eta=self.config.eta,
+            drops_largest_timestep=self.config.drops_largest_timestep,
+        )
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        image: RgbArray,
+        *,
+        seed: int = 0,
+        elevation_deg: float | None = None,
+        num_inference_steps_stage1: int | None = None,
+        num_inference_steps_stage2: int | None = None,
+        guidance_scale: float | None = None,
+        grid_resolution: int | None = None,
+        on_event: OnEvent = ignore_events,
+    ) -> One2345Output:
+        """Convert one picture.
+
+        Args:
+            image: `(H, W, 4)` or `(H, W, 3)` uint8 sRGB; alpha, if any, marks the object.
+            seed: The same seed gives the same mesh on the same device.
+            elevation_deg: The camera's, above the horizon; None: estimate it.
+            num_inference_steps_stage1, num_inference_steps_stage2, guidance_scale,
+            grid_resolution: None: as the preset's config says.
+            on_event: Hears of progress, views and warnings; may raise `Cancelled`.
+
+        Raises:
+            ForegroundError: The picture shows no object, or nothing but object.
+            EmptySurfaceError: The views do not add up to a surface.
+        """
+        config = self.config
+        two_stages = TwoStageViews(
+            zero123=self.zero123,
+            seed=seed,
+            steps_stage1=num_inference_steps_stage1 or config.num_inference_steps_stage1,
+            steps_stage2=num_inference_steps_stage2 or config.num_inference_steps_stage2,
+            guidance_scale=config.guidance_scale if guidance_scale is None else guidance_scale,
+            on_event=on_event,
+        )
+
+        on_event(StageStarted("foreground"))
+        foreground = self.prepare(image)
+        on_event(ViewReady("foreground", foreground.rgb))
+
+        on_event(StageStarted("views_stage1"))
+        level, near_level = two_stages.views_with_near_views(
+            foreground.rgb, LEVEL_OFFSETS, first_view=0, stage="views_stage1"
+        )
+
+        on_event(StageStarted("elevation"))
+        elevation = self._elevation(near_level[:NUM_NEAR_VIEWS], elevation_deg, on_event)
+
+        on_event(StageStarted("views_stage2"))
+        tilted, near_tilted = two_stages.views_with_near_views(
+            foreground.rgb,
+            tilted_offsets(elevation.elevation_deg),
+            first_view=len(level),
+            stage="views_stage2",
+        )
+
+        cameras = method_rig(method_viewpoints(elevation.elevation_deg), self.view_size_px)
+        views = PosedImages(
+            rgb=np.concatenate([level, tilted, near_level, near_tilted]),
+            cameras=cameras,
+            reference_c2w=cameras.c2w[0],
+        )
+        mesh = self.reconstruct(
+            near_views_of(views), grid_resolution or config.grid_resolution, on_event
+        )
+        return One2345Output(mesh=mesh, views=views, elevation=elevation, foreground=foreground)
+
+    def prepare(self, image: RgbArray) -> ForegroundImage:
+        """The object of a picture alone, centred on white (paper section 4.1)."""
+        return prepare_foreground(image, segment(image, self.segmenter), size_px=self.view_size_px)
+
+    def reconstruct(
+        self, views: PosedImages, grid_resolution: int, on_event: OnEvent
+    ) -> ColoredMesh:
+        """Posed views to a mesh in the cameras' world frame (paper section 3.3).
+
+        Raises:
+            EmptySurfaceError: The views do not add up to a surface.
+        """
+        return reconstruct_views(self.reconstruction, views, grid_resolution, on_event)
+
+    def _elevation(
+        self, near_views: RgbArray, given_deg: float | None, on_event: OnEvent
+    ) -> ElevationEstimate:
+        if given_deg is not None:
+            return ElevationEstimate(elevation_deg=given_deg, is_estimated=False, confidence=1.0)
+        estimate = estimate_elevation(match_views(near_views, on_event), self.view_size_px)
+        if not estimate.is_estimated:
+            on_event(
+                WarningRaised(
+                    "elevation_not_estimated",
+                    "The camera's elevation could not be estimated: the near views agree on only "
+                    f"{estimate.num_matches} points. {estimate.elevation_deg:g} degrees above the "
+                    "horizon is assumed; set the elevation yourself if the mesh looks squashed.",
+                )
+            )
+        return estimate
+
+
+def reconstruct_views(
+    reconstruction: SparseNeuSReconstructor,
+    views: PosedImages,
+    grid_resolution: int,
+    on_event: OnEvent,
+) -> ColoredMesh:
+    """Posed views to a mesh in the cameras' world frame; see `One2345Pipeline.reconstruct`."""
+    device = reconstruction.device
+    rgb = torch.from_numpy(views.rgb).to(device).permute(0, 3, 1, 2).float().contiguous() / 255.0
+    c2w, K, reference_c2w = (
+        torch.from_numpy(array).to(device)
+        for array in (views.cameras.c2w, views.cameras.K, views.reference_c2w)
+    )
+    volume = reconstruction.encode(
+        rgb, c2w, K, reference_c2w, near_far=views.cameras.near_far, on_event=on_event
+    )
+    return extract_mesh(reconstruction, volume, grid_resolution, on_event)
+
+
+def near_views_of(views: PosedImages) -> PosedImages:
+    """The 32 near views among the method's 40, which alone the reconstruction sees."""
+    rig = views.cameras
+    near = slice(NUM_STAGE1_VIEWS, None)
+    return replace(
+        views,
+        rgb=views.rgb[near],
+        cameras=replace(rig, names=rig.names[near], c2w=rig.c2w[near]),
+    )

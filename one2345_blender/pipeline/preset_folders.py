@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where a preset's weights lie: in the package, the user's folder, or where the user says."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ..contracts.errors import CheckpointError, OptionError
+from ..contracts.job import PRESETS
+
+MODEL_INDEX = "model_index.json"
+PRESETS_VARIABLE = "ONE2345_PRESETS"
+_PACKAGED = Path(__file__).parent / "presets"
+
+
+def preset_folder(preset: str) -> Path:
+    """The folder with the `model_index.json` of a preset.
+
+    Args:
+        preset: One of `PRESETS`, or the path of a folder.
+
+    Raises:
+        OptionError: Neither a known name nor a folder.
+        CheckpointError: The preset is known, but its weights are not on this machine.
+    """
+    if preset == "embedded":
+        return _complete(_PACKAGED / preset, preset, "Install the add-on again.")
+    if preset in PRESETS:
+        folder = user_presets_folder() / preset
+        return _complete(
+            folder,
+            preset,
+            f"Put the published weights there in the diffusers layout, or set {PRESETS_VARIABLE} "
+            "to the folder that holds them; the preset `embedded` needs no download.",
+        )
+    if Path(preset).is_dir():
+        return _complete(Path(preset), preset, "Choose a folder in the diffusers layout.")
+    raise OptionError(
+        f"preset: expected one of {', '.join(PRESETS)} or a folder with weights, got {preset!r}.",
+        hint="Choose one of the presets by name.",
+    )
+
+
+def user_presets_folder() -> Path:
+    """Folder of the presets that the user fetched: `ONE2345_PRESETS`, else in the home folder."""
+    configured = os.environ.get(PRESETS_VARIABLE)
+    return Path(configured) if configured else Path.home() / ".one2345" / "presets"
+
+
+def _complete(folder: Path, preset: str, hint: str) -> Path:
+    if not (folder / MODEL_INDEX).is_file():
+        raise CheckpointError(
+            f"The weights of preset {preset!r} are not on this machine: expected "
+            f"{folder / MODEL_INDEX}.",
+            hint=hint,
+        )
+    return folder

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Stage 1 and stage 2 of the view synthesis: four views around, and four near views of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..contracts.progress import OnEvent, StepDone, ViewReady
+from .view_schedule import NEAR_OFFSETS, PoseOffset
+from .zero123.image_conditioning import whiten_background
+from .zero123.pipeline_zero123 import Zero123Pipeline
+
+RgbArray = NDArray[np.uint8]
+OnStep = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TwoStageViews:
+    """The view generator with the settings that all its calls in a conversion share."""
+
+    zero123: Zero123Pipeline
+    seed: int
+    steps_stage1: int
+    steps_stage2: int
+    guidance_scale: float
+    on_event: OnEvent
+
+    def views_with_near_views(
+        self, rgb: RgbArray, offsets: tuple[PoseOffset, ...], *, first_view: int, stage: str
+    ) -> tuple[RgbArray, RgbArray]:
+        """Four views from the input, then four near views from each of these.
+
+        Args:
+            rgb: `(S, S, 3)`, the input.
+            offsets: Of the four views.
+            first_view: Index of the first of them among the 8, which fixes names and noise.
+            stage: Its name in `STAGES`.
+        """
+        steps_done = 0
+        steps = self.steps_stage1 + self.steps_stage2
+
+        def on_step(step: int, _: int) -> None:
+            self.on_event(StepDone(stage, min(steps_done + step, steps), steps))
+
+        names = [str(first_view + i) for i in range(len(offsets))]
+        views = self._synthesise(rgb[None], offsets, names, self.steps_stage1, on_step)
+        steps_done = self.steps_stage1
+        near_names = [f"{name}_{i}" for name in names for i in range(len(NEAR_OFFSETS))]
+        near_views = self._synthesise(
+            whiten_background(views), NEAR_OFFSETS, near_names, self.steps_stage2, on_step
+        )
+        return views, near_views
+
+    def _synthesise(
+        self,
+        rgb: RgbArray,
+        offsets: tuple[PoseOffset, ...],
+        names: list[str],
+        num_inference_steps: int,
+        on_step: OnStep,
+    ) -> RgbArray:
+        """The views at `offsets` from each of the pictures `rgb` `(I, S, S, 3)`, as one batch."""
+        repeated = offsets * len(rgb)
+        views = self.zero123(
+            rgb,
+            [o.d_polar_deg for o in repeated],
+            [o.d_azimuth_deg for o in repeated],
+            generator=[view_generator(self.seed, name) for name in names],
+            num_inference_steps=num_inference_steps,
+            guidance_scale=self.guidance_scale,
+            on_step=on_step,
+        )
+        for name, view in zip(names, views, strict=True):
+            self.on_event(ViewReady(name, view))
+        return views
+
+
+def view_generator(seed: int, name: str) -> torch.Generator:
+    """The random numbers of one view: they depend on the seed and the view's name alone."""
+    entropy = np.random.SeedSequence([seed, *name.encode()]).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(entropy[0] >> np.uint64(1)))
