@@ -250,8 +250,9 @@ class Installer:
         if self.plan.torch is None:
             return
         code = "import torch; print('torch', torch.__version__, 'CUDA', torch.version.cuda)"
+        command = [str(environment_python(self.target)), "-I", "-c", code]
         builds: list[str] = []
-        if self._run([str(environment_python(self.target)), "-I", "-c", code], builds.append) != 0:
+        if self._run(command, builds.append) != 0:
             self._fail("PyTorch was installed but does not load.")
         build = next(line.rstrip() for line in builds if line.startswith("torch "))
         if build.endswith("CUDA None") != (self.plan.device == "cpu"):
@@ -321,16 +322,17 @@ def emit_json(event: Event) -> None:
 
 
 def emit_text(event: Event) -> None:
-    """One event as a line for people; failures go to stderr."""
+    """One event as a line for people, steps left out; failures go to stderr."""
     match event["type"]:
         case "stage":
             print(f"[{event['index'] + 1}/{event['count']}] {event['name']}", flush=True)
-        case "progress":
-            print(f"      {event['step']} of {event['steps']}", flush=True)
         case "result":
-            print(json.dumps(event["report"], indent=1))
+            report = event["report"]
+            print(f"{report['status']}: {report['target']}")
+            if report["status"] == "planned":
+                print(json.dumps(report, indent=1))
         case "cancelled":
-            print("cancelled; the next run starts over", file=sys.stderr)
+            print("cancelled: the next run starts over", file=sys.stderr)
         case "error":
             print(f"error: {event['message']}\nhint: {event['hint']}", file=sys.stderr)
 
@@ -360,15 +362,15 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
 def carry_out(options: argparse.Namespace, emit: Emit) -> Event:
     """Do what the options ask; the last event."""
     target = options.target.expanduser().absolute()
+    report: dict[str, Any] = {"target": str(target), "status": "removed"}
     if options.remove:
         remove_environment(target)
-        return {"type": "result", "files": {}, "report": {"target": str(target), "removed": True}}
+        return {"type": "result", "files": {}, "report": report}
     plan = make_plan(target, options.extras, options.device, options.python)
-    is_satisfied = plan.is_satisfied()
-    if not is_satisfied and not options.dry_run:
+    status = "complete" if plan.is_satisfied() else "planned" if options.dry_run else "installed"
+    if status == "installed":
         Installer(plan, emit).install()
-    report = {"target": str(target), "already_complete": is_satisfied, "torch": plan.torch}
-    report |= plan.contents
+    report |= {"status": status, "torch": plan.torch, **plan.contents}
     python = str(environment_python(target))
     return {"type": "result", "files": {"python": python}, "report": report}
 

@@ -76,6 +76,7 @@ def test_dry_run_plans_and_writes_nothing(tmp_path: Path) -> None:
     assert status == 0
     assert result["report"]["device"] == "cpu"
     assert "torch==2.13.0" in result["report"]["requirements"]
+    assert result["report"]["status"] == "planned"
     assert not target.exists()
 
 
@@ -89,7 +90,7 @@ def test_complete_environment_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / ".complete").write_text(json.dumps(contents))
     status, (result,) = run(*arguments)
     assert status == 0
-    assert result["report"]["already_complete"] is True
+    assert result["report"]["status"] == "complete"
 
 
 def test_failed_install_is_not_complete_and_says_why(tmp_path: Path) -> None:
