@@ -31,7 +31,6 @@ EXTRAS = ("pipeline", "train", "dev")
 DEVICES = ("auto", "cpu", "cuda")
 TORCH_INDEX = "https://download.pytorch.org/whl"
 WINDOWS_CUDA_BUILD = "cu130"
-MIN_PYTHON = (3, 11)
 COMPLETE, UNFINISHED, LOG = ".complete", ".unfinished", "install.log"
 
 Event = dict[str, Any]
@@ -153,7 +152,7 @@ def interpreter_version(python: str) -> str:
             f"Expected --python to be a Python interpreter, but {python} did not run: {error}.",
             hint="Give the full path of a Python 3.11 or newer.",
         ) from error
-    if found < MIN_PYTHON:
+    if found < (3, 11):
         raise InstallError(
             "option",
             f"Expected Python 3.11 or newer, got {version} ({python}).",
@@ -371,8 +370,8 @@ def carry_out(options: argparse.Namespace, emit: Emit) -> Event:
     if status == "installed":
         Installer(plan, emit).install()
     report |= {"status": status, "torch": plan.torch, **plan.contents}
-    python = str(environment_python(target))
-    return {"type": "result", "files": {"python": python}, "report": report}
+    files = {"python": str(environment_python(target))}
+    return {"type": "result", "files": files, "report": report}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
