@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which Python runs the worker, and how it is started."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..contracts.errors import EnvironmentMissingError
+
+PYTHON_VARIABLE = "ONE2345_PYTHON"
+_WORKER_MODULE = "one2345_blender.worker"
+_RUNTIME_PYTHON = Path("Scripts/python.exe") if sys.platform == "win32" else Path("bin/python")
+_PACKAGE_PARENT = Path(__file__).resolve().parents[2]
+_STEERING_PREFIXES = ("PYTHON", "__PYVENV")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerLaunch:
+    """How to start one worker."""
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+
+
+def find_worker_python(
+    *, preferred: str, environ: Mapping[str, str], runtime_dir: Path | None
+) -> Path:
+    """The interpreter that the user chose, else `ONE2345_PYTHON`, else the installed runtime.
+
+    Args:
+        preferred: Path from the add-on's preferences; empty: none chosen.
+        environ: The process environment.
+        runtime_dir: The virtual environment that the add-on's installer makes, if it may exist.
+
+    Raises:
+        EnvironmentMissingError: A named interpreter is not there, or none is named and no runtime
+            is installed. A named one that is missing never falls through to the next.
+    """
+    if preferred:
+        return _existing(Path(preferred), "the add-on's preferences")
+    if named := environ.get(PYTHON_VARIABLE, ""):
+        return _existing(Path(named), f"the environment variable {PYTHON_VARIABLE}")
+    if runtime_dir is not None and (runtime_dir / _RUNTIME_PYTHON).is_file():
+        return runtime_dir / _RUNTIME_PYTHON
+    raise EnvironmentMissingError(
+        "No Python environment for the One-2-3-45 worker is set up.",
+        hint="Choose a Python that has the [pipeline] requirements under Preferences > Add-ons > "
+        f"One-2-3-45, or name it in the environment variable {PYTHON_VARIABLE}.",
+    )
+
+
+def worker_launch(python: Path, environ: Mapping[str, str]) -> WorkerLaunch:
+    """The command line and environment of a worker that imports this copy of the package.
+
+    Everything in `environ` that would steer Python is dropped: Blender's interpreter is another.
+    """
+    env = {
+        name: value for name, value in environ.items() if not name.startswith(_STEERING_PREFIXES)
+    }
+    env["PYTHONPATH"] = str(_PACKAGE_PARENT)
+    env["PYTHONSAFEPATH"] = "1"  # the job folder, its working directory, holds no modules
+    argv = (str(python), "-s", "-u", "-X", "utf8", "-m", _WORKER_MODULE)
+    return WorkerLaunch(argv=argv, env=env)
+
+
+def current_launch(*, preferred: str, runtime_dir: Path | None) -> WorkerLaunch:
+    """`worker_launch` of `find_worker_python` in this process's environment."""
+    python = find_worker_python(preferred=preferred, environ=os.environ, runtime_dir=runtime_dir)
+    return worker_launch(python, os.environ)
+
+
+def _existing(python: Path, named_by: str) -> Path:
+    if not python.is_file():
+        raise EnvironmentMissingError(
+            f"Expected a Python interpreter at {python}, which {named_by} names; there is no such "
+            "file.",
+            hint="Correct that path, or clear it to use the installed runtime.",
+        )
+    return python

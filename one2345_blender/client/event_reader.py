@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Lines from the worker become events, or the protocol error that they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import IO
+
+from ..contracts.errors import ProtocolError
+from ..contracts.messages import EVENTS, MAX_LINE_BYTES, Message, decode_line
+
+_FIELD_TYPES: dict[str, type | tuple[type, ...]] = {
+    "job_id": (str, type(None)),
+    "index": int,
+    "count": int,
+    "step": int,
+    "steps": int,
+    "stage": str,
+    "name": str,
+    "path": str,
+    "code": str,
+    "message": str,
+    "hint": str,
+    "detail_path": (str, type(None)),
+    "files": dict,
+    "report": dict,
+}
+
+
+def read_events(stdout: IO[bytes]) -> Iterator[Message | ProtocolError]:
+    """Events as they arrive, until the worker closes its end; unknown types are skipped."""
+    while line := stdout.readline(MAX_LINE_BYTES + 1):
+        try:
+            event = decode_line(line, EVENTS)
+            if event is not None:
+                _check_field_types(event)
+                yield event
+        except ProtocolError as error:
+            yield error
+
+
+def _check_field_types(event: Message) -> None:
+    for name, expected in _FIELD_TYPES.items():
+        if name in event and not isinstance(event[name], expected):
+            raise ProtocolError(
+                f"Event {event['type']!r}: {name} has an unexpected type, "
+                f"{type(event[name]).__name__}.",
+                hint="Re-install the worker from the add-on's preferences.",
+            )
