@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`python -m one2345_blender.training assets`: look at every model, keep, drop, split, attribute."""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+from .assets import (
+    Candidate,
+    Inspection,
+    inspect_candidate,
+    list_candidates,
+    select_assets,
+    write_manifest,
+)
+from .attribution import write_attribution
+from .rasterizer import Rasterizer
+
+PACKAGES_DIR = Path("out/training/packages")
+DATA_DIR = Path(__file__).parents[1] / "pipeline" / "presets" / "embedded" / "data"
+MANIFEST_PATH = DATA_DIR / "manifest.json"
+ATTRIBUTION_PATH = DATA_DIR / "ATTRIBUTION.md"
+
+_INSPECTION_SIZE_PX = 64
+_rasterizer: Rasterizer | None = None
+
+
+def main(argv: list[str]) -> None:
+    """Write `manifest.json` and `ATTRIBUTION.md`.
+
+    Raises:
+        ModelFileError: A library is missing.
+        EnvironmentMissingError: OpenGL is missing.
+    """
+    parser = argparse.ArgumentParser(prog="assets", description=__doc__)
+    parser.add_argument("--packages", type=Path, default=PACKAGES_DIR)
+    parser.add_argument("--manifest", type=Path, default=MANIFEST_PATH)
+    parser.add_argument("--attribution", type=Path, default=ATTRIBUTION_PATH)
+    parser.add_argument("--workers", type=int, default=2)
+    args = parser.parse_args(argv)
+
+    candidates = list_candidates(args.packages)
+    inspect = partial(_inspect, packages_dir=args.packages)
+    with get_context("spawn").Pool(args.workers, _start_worker) as pool:
+        inspections = []
+        for inspection in pool.imap(inspect, candidates, chunksize=4):
+            inspections.append(inspection)
+            if len(inspections) % 100 == 0:
+                print(f"{len(inspections)} of {len(candidates)} models inspected", flush=True)
+    manifest = select_assets(zip(candidates, inspections, strict=True))
+    write_manifest(manifest, args.manifest)
+    write_attribution(manifest, args.attribution)
+    print(dict(Counter(asset.split for asset in manifest.assets)), f"{len(manifest.dropped)} left out")
+
+
+def _start_worker() -> None:
+    global _rasterizer
+    _rasterizer = Rasterizer(_INSPECTION_SIZE_PX)
+
+
+def _inspect(candidate: Candidate, packages_dir: Path) -> Inspection | str:
+    assert _rasterizer is not None
+    return inspect_candidate(candidate, packages_dir, _rasterizer)

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`python -m one2345_blender.training renders`: render every model of the manifest, resumably."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import time
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+from ..contracts.job_folder import atomic_write, prepare_output_dir
+from .asset_readers.furniture_catalogue import CatalogueEntry, load_furniture, read_catalogue
+from .assets import SPLITS, Asset, read_manifest
+from .assets_command import MANIFEST_PATH, PACKAGES_DIR
+from .framing import VIEW_SIZE_PX
+from .libraries import LIBRARIES
+from .rasterizer import Rasterizer
+from .renders import NUM_RIGS, is_rendered, render_rigs, save_rigs
+
+SPLIT_FILE = "split.json"
+DONE_FILE = "DONE"
+
+_REPORT_EVERY = 25
+_rasterizer: Rasterizer | None = None
+_Task = tuple[Asset, Path, CatalogueEntry]
+
+
+def main(argv: list[str]) -> None:
+    """Render what is not rendered yet; `DONE` is written when nothing is missing.
+
+    Raises:
+        ManifestError: `assets` was not run.
+        ModelFileError: A library or a model is missing.
+        EnvironmentMissingError: OpenGL is missing.
+    """
+    parser = argparse.ArgumentParser(prog="renders", description=__doc__)
+    parser.add_argument("--output", type=Path, default=Path("out/training/renders"))
+    parser.add_argument("--packages", type=Path, default=PACKAGES_DIR)
+    parser.add_argument("--manifest", type=Path, default=MANIFEST_PATH)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args(argv)
+
+    manifest = read_manifest(args.manifest)
+    prepare_output_dir(args.output)
+    with atomic_write(args.output.parent / SPLIT_FILE) as file:
+        file.write(json.dumps({split: manifest.ids(split) for split in SPLITS}, indent=0).encode())
+
+    ordered = sorted(manifest.assets, key=_render_order)
+    missing = [a for a in ordered if not is_rendered(args.output / f"{a.asset_id}.npz")]
+    tasks = find_entries(missing, args.packages)
+    render = partial(_render, output_dir=args.output, seed=args.seed)
+    started_s = time.monotonic()
+    with get_context("spawn").Pool(args.workers, _start_worker) as pool:
+        for done, asset_id in enumerate(pool.imap_unordered(render, tasks), start=1):
+            if done % _REPORT_EVERY == 0 or done == len(tasks):
+                seconds = time.monotonic() - started_s
+                print(f"{done} of {len(tasks)} in {seconds:.0f} s, last {asset_id}", flush=True)
+    with atomic_write(args.output / DONE_FILE) as file:
+        file.write(f"{len(ordered)} models\n".encode())
+
+
+def _render_order(asset: Asset) -> tuple[int, bytes]:
+    """Split by split, mixed within: a training run may start on what is there already."""
+    return SPLITS.index(asset.split), hashlib.sha256(asset.asset_id.encode()).digest()
+
+
+def find_entries(assets: list[Asset], packages_dir: Path) -> list[_Task]:
+    """The assets with their archive and catalogue entry."""
+    entries = {
+        (library.key, entry.model_path): (packages_dir / library.file_name, entry)
+        for library in LIBRARIES
+        for entry in read_catalogue(packages_dir / library.file_name).entries
+    }
+    return [(asset, *entries[asset.library, asset.model]) for asset in assets]
+
+
+def _start_worker() -> None:
+    global _rasterizer
+    _rasterizer = Rasterizer(VIEW_SIZE_PX)
+
+
+def _render(task: _Task, output_dir: Path, seed: int) -> str:
+    assert _rasterizer is not None
+    asset, archive_path, entry = task
+    rigs = render_rigs(
+        load_furniture(archive_path, entry),
+        _rasterizer,
+        num_rigs=NUM_RIGS[asset.split],
+        seed_text=f"{seed}/{asset.asset_id}",
+    )
+    save_rigs(rigs, output_dir / f"{asset.asset_id}.npz")
+    return asset.asset_id
