@@ -59,7 +59,7 @@ def match_views(rgb: NDArray[np.uint8], on_event: OnEvent) -> dict[tuple[int, in
 
 def _flow(source: FloatArray, target: FloatArray) -> FloatArray:
     """`(2, H, W)`: rows and columns by which `source` pixels move to reach `target`."""
-    return optical_flow_tvl1(source, target, attachment=15, num_warp=5, dtype=np.float32)
+    return optical_flow_tvl1(source, target, attachment=300, num_warp=8, dtype=np.float32)
 
 
 def _consistent_points(
