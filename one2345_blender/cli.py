@@ -260,6 +260,7 @@ def _progress() -> Iterator[OnEvent]:
     def number(stage: str) -> str:
         return f"[{STAGES.index(stage) + 1}/{len(STAGES)}] {stage}"
 
+    _quiet_library_bars()
     with ExitStack() as stack:
         bar = None
         if sys.stderr.isatty():
@@ -292,6 +293,15 @@ def _progress() -> Iterator[OnEvent]:
         if bar is not None:
             bar.n = len(STAGES)
             bar.refresh()
+
+
+def _quiet_library_bars() -> None:
+    """One bar is enough: diffusers and transformers draw their own while they load weights."""
+    import diffusers
+    import transformers
+
+    diffusers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.disable_progress_bar()
 
 
 def _number(low: float, high: float) -> Callable[[str], float]:

@@ -97,3 +97,12 @@ def _same_seeds() -> None:
     np.random.seed(SEED)  # noqa: NPY002 - libraries under test may draw from the global state
     if "torch" in sys.modules:
         sys.modules["torch"].manual_seed(SEED)
+
+
+@pytest.fixture(scope="session")
+def tiny_preset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a preset with tiny untrained networks (`tiny_preset.py`)."""
+    pytest.importorskip("torch")
+    from tiny_preset import save_tiny_preset
+
+    return save_tiny_preset(tmp_path_factory.mktemp("preset") / "tiny")

@@ -62,7 +62,7 @@ def load_pipeline(folder: Path, device: torch.device) -> One2345Pipeline:
     with _loading_errors_named(folder):
         pipeline = One2345Pipeline.from_pretrained(
             folder,
-            torch_dtype={"default": dtype, "reconstruction": torch.float32},
+            dtype={"default": dtype, "reconstruction": torch.float32},
             local_files_only=True,
             use_safetensors=True,
         )
@@ -89,7 +89,7 @@ def load_reconstruction(checkpoint: Path | None) -> SparseNeuSReconstructor:
         return reconstruction
     with _loading_errors_named(folder):
         reconstruction = SparseNeuSReconstructor.from_pretrained(
-            folder, torch_dtype=torch.float32, local_files_only=True, use_safetensors=True
+            folder, dtype=torch.float32, local_files_only=True, use_safetensors=True
         )
         _check_tensors(folder, reconstruction)
     return reconstruction
