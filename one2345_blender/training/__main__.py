@@ -7,6 +7,7 @@ Every command is a module of this room with `main(argv)`; `COMMAND --help` lists
 from __future__ import annotations
 
 import importlib
+import logging
 import sys
 
 from ..contracts.errors import One2345Error
@@ -30,6 +31,7 @@ def main(argv: list[str]) -> int:
     if argv[0] not in COMMANDS:
         print(f"unknown command {argv[0]}; known: {', '.join(COMMANDS)}", file=sys.stderr)
         return 2
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
     command = importlib.import_module(f".{COMMANDS[argv[0]][0]}", __package__)
     try:
         command.main(argv[1:])

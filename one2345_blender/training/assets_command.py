@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`python -m one2345_blender.training assets`: look at every model, keep, drop, split, attribute."""
+"""`python -m one2345_blender.training assets`: inspect, select, split and attribute the models."""
 
 from __future__ import annotations
 
 import argparse
+import logging
 from collections import Counter
 from functools import partial
 from multiprocessing import get_context
@@ -26,6 +27,7 @@ MANIFEST_PATH = DATA_DIR / "manifest.json"
 ATTRIBUTION_PATH = DATA_DIR / "ATTRIBUTION.md"
 
 _INSPECTION_SIZE_PX = 64
+_log = logging.getLogger(__name__)
 _rasterizer: Rasterizer | None = None
 
 
@@ -50,11 +52,12 @@ def main(argv: list[str]) -> None:
         for inspection in pool.imap(inspect, candidates, chunksize=4):
             inspections.append(inspection)
             if len(inspections) % 100 == 0:
-                print(f"{len(inspections)} of {len(candidates)} models inspected", flush=True)
+                _log.info("%d of %d models inspected", len(inspections), len(candidates))
     manifest = select_assets(zip(candidates, inspections, strict=True))
     write_manifest(manifest, args.manifest)
     write_attribution(manifest, args.attribution)
-    print(dict(Counter(asset.split for asset in manifest.assets)), f"{len(manifest.dropped)} left out")
+    counts = Counter(asset.split for asset in manifest.assets)
+    _log.info("%s, %d left out", dict(counts), len(manifest.dropped))
 
 
 def _start_worker() -> None:

@@ -106,14 +106,7 @@ class Rasterizer:
     """
 
     def __init__(self, size_px: int, *, supersampling: int = 2) -> None:
-        os.environ.setdefault("LP_NUM_THREADS", "1")
-        try:
-            self._context = moderngl.create_context(standalone=True, backend="egl")
-        except Exception as error:  # moderngl raises bare Exception
-            raise EnvironmentMissingError(
-                f"Expected OpenGL through EGL, but it cannot be started: {error}.",
-                hint="Run scripts/install_training_packages.sh (libegl1, libgl1-mesa-dri).",
-            ) from error
+        self._context = open_context()
         self.size_px = size_px
         self._supersampling = supersampling
         side = (size_px * supersampling,) * 2
@@ -125,8 +118,7 @@ class Rasterizer:
         self._program = self._context.program(
             vertex_shader=_VERTEX_SHADER, fragment_shader=_FRAGMENT_SHADER
         )
-        self._program["glass_color"].value = GLASS_COLOR
-        self._program["color_texture"].value = 0
+        self._set_uniforms(glass_color=GLASS_COLOR, color_texture=0)
         self._blank = self._context.texture((1, 1), 4, b"\xff" * 4)
         self._draws: list[_Draw] = []
 
@@ -175,32 +167,40 @@ class Rasterizer:
             lighting: Lights, world frame.
         """
         clip_from_model = (
-            _clip_from_camera(K, self.size_px)
+            clip_from_camera(K, self.size_px)
             @ np.linalg.inv(np.asarray(c2w, np.float64))
             @ world_from_model
         )
         linear = np.asarray(world_from_model, np.float64)[:3, :3]
         turn = linear / np.cbrt(np.linalg.det(linear))
-        program = self._program
-        program["clip_from_model"].write(clip_from_model.T.astype("f4").tobytes())
-        program["world_from_model"].write(np.asarray(world_from_model).T.astype("f4").tobytes())
-        program["turn"].write(turn.T.astype("f4").tobytes())
-        program["eye"].value = tuple(float(x) for x in c2w[:3, 3])
-        program["key_direction"].value = lighting.key_direction
-        program["key_color"].value = lighting.key_color
-        program["fill_color"].value = lighting.fill_color
-        program["ambient_color"].value = lighting.ambient_color
-
+        self._set_uniforms(
+            clip_from_model=_columns(clip_from_model),
+            world_from_model=_columns(world_from_model),
+            turn=_columns(turn),
+            eye=tuple(float(x) for x in c2w[:3, 3]),
+            key_direction=lighting.key_direction,
+            key_color=lighting.key_color,
+            fill_color=lighting.fill_color,
+            ambient_color=lighting.ambient_color,
+        )
         self._framebuffer.use()
         self._framebuffer.clear(0.0, 0.0, 0.0, 0.0)
         self._context.enable(moderngl.DEPTH_TEST)
         for draw in self._draws:
-            program["has_texture"].value = draw.texture is not None
-            program["base_color"].value = draw.base_color
-            program["opacity"].value = draw.opacity
+            self._set_uniforms(
+                has_texture=draw.texture is not None,
+                base_color=draw.base_color,
+                opacity=draw.opacity,
+            )
             (draw.texture or self._blank).use(0)
             draw.array.render()
         return self._read_view()
+
+    def _set_uniforms(self, **values: float | tuple[float, ...]) -> None:
+        for name, value in values.items():
+            uniform = self._program[name]
+            assert isinstance(uniform, moderngl.Uniform)
+            uniform.value = value
 
     def _upload_texture(self, pixels: NDArray[np.uint8]) -> moderngl.Texture:
         height, width = pixels.shape[:2]
@@ -218,7 +218,7 @@ class Rasterizer:
         # One (size, size) picture per sample of a pixel; adding these is far faster than reducing
         # over axes of length two.
         offsets = [(row, column) for row in range(factor) for column in range(factor)]
-        summed = sum(color[r::factor, c::factor].astype(np.uint16) for r, c in offsets)
+        summed = reduce(np.add, (color[r::factor, c::factor].astype(np.uint16) for r, c in offsets))
         nearest = reduce(np.minimum, (depth[r::factor, c::factor] for r, c in offsets))
         samples = len(offsets)
         covered = summed[..., 3:]
@@ -248,7 +248,28 @@ class _Draw:
     opacity: float
 
 
-def _clip_from_camera(K: NDArray[np.floating], size_px: int) -> NDArray[np.float64]:
+def _columns(matrix: NDArray[np.floating]) -> tuple[float, ...]:
+    """A matrix's entries column by column, as OpenGL takes them."""
+    return tuple(matrix.T.ravel().tolist())
+
+
+def open_context() -> moderngl.Context:
+    """An OpenGL context without a screen.
+
+    Raises:
+        EnvironmentMissingError: OpenGL cannot be started.
+    """
+    os.environ.setdefault("LP_NUM_THREADS", "1")
+    try:
+        return moderngl.create_context(standalone=True, backend="egl")  # type: ignore[arg-type]
+    except Exception as error:  # moderngl raises bare Exception
+        raise EnvironmentMissingError(
+            f"Expected OpenGL through EGL, but it cannot be started: {error}.",
+            hint="Run scripts/install_training_packages.sh (libegl1, libgl1-mesa-dri).",
+        ) from error
+
+
+def clip_from_camera(K: NDArray[np.floating], size_px: int) -> NDArray[np.float64]:
     """OpenGL's projection `(4, 4)` for OpenCV camera axes; clip w is the depth.
 
     OpenGL counts from the frame's edge, where the middle of pixel 0 lies at 0.5.

@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import logging
 import time
 from functools import partial
 from multiprocessing import get_context
@@ -24,6 +25,7 @@ SPLIT_FILE = "split.json"
 DONE_FILE = "DONE"
 
 _REPORT_EVERY = 25
+_log = logging.getLogger(__name__)
 _rasterizer: Rasterizer | None = None
 _Task = tuple[Asset, Path, CatalogueEntry]
 
@@ -58,7 +60,7 @@ def main(argv: list[str]) -> None:
         for done, asset_id in enumerate(pool.imap_unordered(render, tasks), start=1):
             if done % _REPORT_EVERY == 0 or done == len(tasks):
                 seconds = time.monotonic() - started_s
-                print(f"{done} of {len(tasks)} in {seconds:.0f} s, last {asset_id}", flush=True)
+                _log.info("%d of %d in %.0f s, last %s", done, len(tasks), seconds, asset_id)
     with atomic_write(args.output / DONE_FILE) as file:
         file.write(f"{len(ordered)} models\n".encode())
 

@@ -7,6 +7,7 @@ import io
 import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from zipfile import ZipFile
 
 import numpy as np
@@ -22,6 +23,8 @@ INVISIBLE_BELOW_OPACITY = 0.08
 """Fainter materials are helpers (pick boxes, light cones) and are left out."""
 CREASE_DEG = 40.0
 """Corners without a normal are smoothed across edges flatter than this."""
+MIN_COMMON_NORMAL = 0.9
+"""Length of the mean normal around a corner (1: all faces agree) from which it is smoothed."""
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float32]
@@ -91,7 +94,7 @@ def _scan(text: str) -> _ObjText:
             obj.normals.append(rest.split()[:3])
         elif keyword == "f":
             corners = rest.split()
-            for second, third in zip(corners[1:], corners[2:], strict=False):
+            for second, third in pairwise(corners[1:]):
                 group.append((corners[0], second, third))
         elif keyword == "usemtl":
             group = obj.triangles.setdefault(rest.strip(), [])
@@ -131,8 +134,9 @@ def _build_parts(
             MeshPart(
                 positions=corners.reshape(-1, 3),
                 normals=_prefer(normals, normal_index[valid], corner_normals).reshape(-1, 3),
-                uv=_prefer(uv, uv_index[valid], np.zeros((*corners.shape[:2], 2), np.float32))
-                .reshape(-1, 2),
+                uv=_prefer(
+                    uv, uv_index[valid], np.zeros((*corners.shape[:2], 2), np.float32)
+                ).reshape(-1, 2),
                 base_color=material.diffuse if texture is None else (1.0, 1.0, 1.0),
                 opacity=material.opacity,
                 texture=texture,
@@ -170,24 +174,29 @@ def _prefer(values: FloatArray, index: IntArray, otherwise: FloatArray) -> Float
 
 
 def _smooth_normals(positions: FloatArray, triangles: IntArray) -> FloatArray:
-    """`(N, 3)` unit normals of the positions, weighted by the area of the `(F, 3)` triangles."""
+    """`(N, 3)` unit normals of the positions, weighted by the area of the `(F, 3)` triangles.
+
+    Null where the triangles around a position differ too much to have a common normal.
+    """
     used = triangles[(triangles >= 0).all(axis=1)]
     corners = positions[used]
     area_normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    sums = np.stack(
+    areas = np.linalg.norm(area_normals, axis=1)
+    around = np.stack(
         [
-            np.bincount(used.ravel(), np.repeat(area_normals[:, axis], 3), len(positions))
-            for axis in range(3)
+            np.bincount(used.ravel(), np.repeat(values, 3), len(positions))
+            for values in (*area_normals.T, areas)
         ],
         axis=-1,
     )
-    return (sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-20)).astype(
-        np.float32
-    )
+    sums, total = around[:, :3], around[:, 3:]
+    length = np.linalg.norm(sums, axis=1, keepdims=True)
+    is_common = length > MIN_COMMON_NORMAL * total
+    return np.where(is_common, sums / np.maximum(length, 1e-20), 0.0).astype(np.float32)
 
 
 def _creased_normals(corners: FloatArray, smooth: FloatArray) -> FloatArray:
-    """`(F, 3, 3)`: the smooth normal where it is close to the face's, else the face's."""
+    """`(F, 3, 3)`: the smooth normal where there is one close to the face's, else the face's."""
     face = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     face /= np.maximum(np.linalg.norm(face, axis=1, keepdims=True), 1e-20)
     face = np.broadcast_to(face[:, None], corners.shape)
@@ -223,9 +232,9 @@ class _Folder:
 
 def _decode_texture(data: bytes) -> NDArray[np.uint8] | None:
     try:
-        image = Image.open(io.BytesIO(data))
-        image.draft("RGB", (MAX_TEXTURE_SIDE_PX, MAX_TEXTURE_SIDE_PX))
-        image = image.convert("RGBA")
+        file = Image.open(io.BytesIO(data))
+        file.draft("RGB", (MAX_TEXTURE_SIDE_PX, MAX_TEXTURE_SIDE_PX))
+        image = file.convert("RGBA")
     except (UnidentifiedImageError, OSError):
         return None
     image.thumbnail((MAX_TEXTURE_SIDE_PX, MAX_TEXTURE_SIDE_PX), Image.Resampling.BILINEAR)
