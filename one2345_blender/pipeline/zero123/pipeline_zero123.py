@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The Zero123 sampler: pictures and camera offsets in, the pictures seen from there out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, DiffusionPipeline, UNet2DConditionModel
+from diffusers.utils.torch_utils import randn_tensor
+from transformers import CLIPVisionModelWithProjection
+
+from ...contracts.errors import OptionError
+from .camera_projection import CLIPCameraProjection, camera_condition
+from .image_conditioning import (
+    decode_latents,
+    encode_latents,
+    encode_tokens,
+    images_from_rgb,
+    rgb_from_images,
+)
+from .timesteps import set_timesteps
+
+Generators = torch.Generator | Sequence[torch.Generator]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewCondition:
+    """What the UNet knows of the picture and of the wanted camera."""
+
+    latents: torch.Tensor
+    """`(B, C, h, w)` unscaled latents of the picture, joined to the noisy latents' channels."""
+    context: torch.Tensor
+    """`(B, 1 + N, D)` tokens for cross-attention."""
+    class_labels: torch.Tensor | None
+    """`(B, F)` camera features for the time embedding, where the UNet has that input."""
+
+    def with_unconditional(self) -> ViewCondition:
+        """The batch `[unconditional, conditional]`; unconditional is zeros *after* projection."""
+
+        def doubled(tensor: torch.Tensor) -> torch.Tensor:
+            return torch.cat([torch.zeros_like(tensor), tensor])
+
+        return ViewCondition(
+            latents=doubled(self.latents),
+            context=doubled(self.context),
+            class_labels=None if self.class_labels is None else doubled(self.class_labels),
+        )
+
+
+class Zero123Pipeline(DiffusionPipeline):
+    """View-conditioned latent diffusion (Zero-1-to-3), as One-2-3-45 samples it.
+
+    Args:
+        vae: Its latents' mode is the condition; `in_channels` 12 means 2x2 pixel blocks.
+        image_encoder: The CLIP image tower, its projection included.
+        unet: Takes `[noisy latents, condition latents]`.
+        clip_camera_projection: Makes the context.
+        scheduler: Its config says what the UNet predicts.
+        eta: DDIM's noise, 1 in the original.
+        drops_largest_timestep: The original's timesteps, see `set_timesteps`.
+    """
+
+    model_cpu_offload_seq = "image_encoder->clip_camera_projection->unet->vae"
+
+    def __init__(
+        self,
+        vae: AutoencoderKL,
+        image_encoder: CLIPVisionModelWithProjection,
+        unet: UNet2DConditionModel,
+        clip_camera_projection: CLIPCameraProjection,
+        scheduler: DDIMScheduler,
+        eta: float = 1.0,
+        drops_largest_timestep: bool = True,
+    ) -> None:
+        super().__init__()
+        self.register_modules(
+            vae=vae,
+            image_encoder=image_encoder,
+            unet=unet,
+            clip_camera_projection=clip_camera_projection,
+            scheduler=scheduler,
+        )
+        self.register_to_config(eta=eta, drops_largest_timestep=drops_largest_timestep)
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        image_rgb: np.ndarray,
+        d_polar_deg: Sequence[float],
+        d_azimuth_deg: Sequence[float],
+        *,
+        generator: Generators,
+        num_inference_steps: int = 75,
+        guidance_scale: float = 3.0,
+        on_step: Callable[[int, int], None] | None = None,
+    ) -> np.ndarray:
+        """Synthesise `B` views.
+
+        Args:
+            image_rgb: `(I, H, W, 3)` uint8 sRGB on white; `I` divides `B`, and the offsets are
+                grouped by picture: the first `B / I` belong to the first one.
+            d_polar_deg: `B` polar offsets; positive moves the camera down.
+            d_azimuth_deg: `B` azimuth offsets; positive is counter-clockwise seen from above.
+            generator: One for the batch (the original's draws), or one for each view: then a view
+                does not depend on how the views are split into batches.
+            num_inference_steps: See `set_timesteps` for what the original makes of it.
+            guidance_scale: 1 switches guidance off and halves the time.
+            on_step: Called after each step with the number of steps done and in all.
+
+        Returns:
+            `(B, H, W, 3)` uint8 sRGB.
+
+        Raises:
+            OptionError: Counts that do not fit together, or a number out of range.
+        """
+        num_views = _checked_view_count(image_rgb, d_polar_deg, d_azimuth_deg, generator)
+        images = images_from_rgb(image_rgb).to(self.device)
+        camera = camera_condition(
+            torch.tensor(d_polar_deg, dtype=torch.float32, device=self.device),
+            torch.tensor(d_azimuth_deg, dtype=torch.float32, device=self.device),
+        )
+        condition = self.encode_condition(images, camera)
+        latents = randn_tensor(
+            (num_views, *condition.latents.shape[1:]),
+            generator=_as_list_or_one(generator),
+            device=self.device,
+            dtype=condition.latents.dtype,
+        )
+        latents = self.denoise(
+            latents,
+            condition,
+            generator=generator,
+            num_inference_steps=num_inference_steps,
+            guidance_scale=guidance_scale,
+            on_step=on_step,
+        )
+        return rgb_from_images(decode_latents(self.vae, latents))
+
+    def encode_condition(self, images: torch.Tensor, camera: torch.Tensor) -> ViewCondition:
+        """The condition of `B` views from `I` pictures.
+
+        Args:
+            images: `(I, 3, H, W)` in [-1, 1].
+            camera: `(B, 4)` from `camera_condition`, grouped by picture.
+        """
+        views_per_image = len(camera) // len(images)
+        embeds, patch_tokens = encode_tokens(self.image_encoder, images)
+        return ViewCondition(
+            latents=encode_latents(self.vae, images).repeat_interleave(views_per_image, dim=0),
+            context=self.clip_camera_projection(
+                embeds.repeat_interleave(views_per_image, dim=0),
+                camera,
+                patch_tokens.repeat_interleave(views_per_image, dim=0),
+            ),
+            class_labels=(
+                self.clip_camera_projection.camera_features(camera).to(self.unet.dtype)
+                if self.unet.config.class_embed_type == "projection"
+                else None
+            ),
+        )
+
+    def predict(
+        self, latents: torch.Tensor, timestep: torch.Tensor, condition: ViewCondition
+    ) -> torch.Tensor:
+        """The UNet's prediction `(B, C, h, w)` for noisy latents in the scaled space."""
+        return self.unet(
+            torch.cat([latents, condition.latents], dim=1),
+            timestep,
+            condition.context,
+            class_labels=condition.class_labels,
+        ).sample
+
+    @torch.no_grad()
+    def denoise(
+        self,
+        latents: torch.Tensor,
+        condition: ViewCondition,
+        *,
+        generator: Generators,
+        num_inference_steps: int,
+        guidance_scale: float,
+        on_step: Callable[[int, int], None] | None = None,
+    ) -> torch.Tensor:
+        """Denoise `latents` `(B, C, h, w)`, which is unit noise, to latents in the scaled space."""
+        set_timesteps(
+            self.scheduler, num_inference_steps, drops_largest=self.config.drops_largest_timestep
+        )
+        is_guided = guidance_scale != 1.0
+        given = condition.with_unconditional() if is_guided else condition
+        timesteps = self.scheduler.timesteps
+        for step, timestep in enumerate(timesteps):
+            if is_guided:
+                unconditional, conditional = self.predict(
+                    torch.cat([latents, latents]), timestep, given
+                ).chunk(2)
+                prediction = unconditional + guidance_scale * (conditional - unconditional)
+            else:
+                prediction = self.predict(latents, timestep, given)
+            noise = (
+                randn_tensor(
+                    latents.shape,
+                    generator=_as_list_or_one(generator),
+                    device=latents.device,
+                    dtype=latents.dtype,
+                )
+                if self.config.eta > 0.0
+                else None
+            )
+            latents = self.scheduler.step(
+                prediction, timestep, latents, eta=self.config.eta, variance_noise=noise
+            ).prev_sample
+            if on_step is not None:
+                on_step(step + 1, len(timesteps))
+        return latents
+
+
+def _as_list_or_one(generator: Generators) -> torch.Generator | list[torch.Generator]:
+    return generator if isinstance(generator, torch.Generator) else list(generator)
+
+
+def _checked_view_count(
+    image_rgb: np.ndarray,
+    d_polar_deg: Sequence[float],
+    d_azimuth_deg: Sequence[float],
+    generator: Generators,
+) -> int:
+    num_views = len(d_polar_deg)
+    if image_rgb.ndim != 4 or image_rgb.shape[-1] != 3 or image_rgb.dtype != np.uint8:
+        raise OptionError(
+            f"Expected pictures as (I, H, W, 3) uint8, got {image_rgb.shape} {image_rgb.dtype}.",
+            hint="Stack the pictures and convert them to 8-bit RGB on white.",
+        )
+    if num_views == 0 or len(d_azimuth_deg) != num_views or num_views % len(image_rgb):
+        raise OptionError(
+            f"{num_views} polar and {len(d_azimuth_deg)} azimuth offsets do not share out among "
+            f"{len(image_rgb)} pictures.",
+            hint="Give as many polar as azimuth offsets, the same number for each picture.",
+        )
+    if not isinstance(generator, torch.Generator) and len(generator) != num_views:
+        raise OptionError(
+            f"{len(generator)} random generators for {num_views} views.",
+            hint="Give one generator, or one for each view.",
+        )
+    return num_views

@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The timesteps that the original sampler visits."""
+
+from __future__ import annotations
+
+import torch
+from diffusers import DDIMScheduler
+
+
+def set_timesteps(
+    scheduler: DDIMScheduler, num_inference_steps: int, *, drops_largest: bool
+) -> None:
+    """Set the scheduler's timesteps, descending.
+
+    Args:
+        scheduler: Its config gives the spacing where nothing is dropped.
+        num_inference_steps: What the user asks for. With `drops_largest` it only fixes the stride,
+            as in the original: 75 gives 76 steps from 976 to 1, 50 gives 49 from 961 to 1.
+        drops_largest: Take every stride-th timestep plus the scheduler's offset, without the
+            largest (One-2-3-45, ldm/models/diffusion/ddim.py:136).
+    """
+    scheduler.set_timesteps(num_inference_steps)
+    if not drops_largest:
+        return
+    num_train = scheduler.config.num_train_timesteps
+    ascending = torch.arange(0, num_train, num_train // num_inference_steps)
+    scheduler.timesteps = (ascending[:-1] + scheduler.config.steps_offset).flip(0)

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Trains the small autoencoder in whose latents the embedded preset's diffusion works."""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from PIL import Image
+
+from ..pipeline.zero123.image_conditioning import (
+    decode_latents,
+    encode_latents,
+    images_from_rgb,
+    rgb_from_images,
+)
+from .run_folder import RunFolder, RunProgress, learning_rate, run_options
+from .view_data import RigReader, RigViews, join_rigs
+from .view_networks import new_autoencoder, normalise_latents
+
+BATCH_SIZE = 8
+PEAK_LEARNING_RATE = 1.5e-3
+LATENT_NOISE = 0.05
+GRADIENT_WEIGHT = 0.5
+NORM_WEIGHT = 1e-3
+SAVE_EVERY_S = 120.0
+NUM_STATISTICS_VIEWS = 2048
+NUM_VALIDATION_OBJECTS = 32
+
+
+def main(argv: list[str]) -> None:
+    """`python -m one2345_blender.training autoencoder`."""
+    args = run_options("autoencoder", __doc__).parse_args(argv)
+    torch.set_num_threads(args.threads)
+    train_autoencoder(
+        args.data, minutes=args.minutes, resume=args.resume, rigs_per_asset=args.rigs_per_asset
+    )
+
+
+def train_autoencoder(data_dir: Path, *, minutes: float, resume: bool, rigs_per_asset: int) -> Path:
+    """Train, then write the normalised autoencoder in diffusers' layout.
+
+    Args:
+        data_dir: Holds `renders` and `split.json`; the run goes to `autoencoder` in it.
+        minutes: Time of the whole run, sittings before a resumption included.
+        resume: Go on from the saved state.
+        rigs_per_asset: At most so many rigs of each object are read; new renders join in.
+
+    Returns:
+        The folder of the autoencoder.
+    """
+    run = RunFolder(data_dir / "autoencoder")
+    rng = np.random.default_rng()
+    reader = RigReader(data_dir, "train", rigs_per_asset=rigs_per_asset, rng=rng)
+    rigs = reader.read_new()
+    vae = new_autoencoder().to(memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(vae.parameters(), betas=(0.9, 0.98), weight_decay=0.01)
+    progress = run.restore({"vae": vae}, optimizer) if resume else RunProgress()
+    run.log(
+        event="start",
+        rigs=len(rigs.rgb),
+        parameters=sum(p.numel() for p in vae.parameters()),
+    )
+    total_s, saved_at_s = 60.0 * minutes, progress.seconds
+    recent: list[float] = []
+    while progress.seconds < total_s:
+        started = time.monotonic()
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(PEAK_LEARNING_RATE, progress, total_s, decay_fraction=0.5)
+        images = images_from_rgb(_draw_views(rigs, BATCH_SIZE, rng))
+        recent.append(_train_step(vae, optimizer, images))
+        progress.step += 1
+        progress.images += BATCH_SIZE
+        progress.seconds += time.monotonic() - started
+        if progress.step % 100 == 0:
+            run.log(step=progress.step, seconds=round(progress.seconds), loss=np.mean(recent))
+            recent.clear()
+        if progress.seconds - saved_at_s > SAVE_EVERY_S:
+            run.save(progress, {"vae": vae}, optimizer)
+            saved_at_s = progress.seconds
+            psnr_db = _validate(vae, data_dir, run.path)
+            run.log(event="validation", rigs=len(rigs.rgb), psnr_db=psnr_db)
+            rigs = join_rigs(rigs, reader.read_new())
+    run.save(progress, {"vae": vae}, optimizer)
+    _normalise(vae, _draw_views(rigs, NUM_STATISTICS_VIEWS, rng))
+    run.log(event="end", images=progress.images, psnr_db=_validate(vae, data_dir, run.path))
+    vae.save_pretrained(run.path / "vae")
+    return run.path / "vae"
+
+
+def _train_step(
+    vae: AutoencoderKL, optimizer: torch.optim.Optimizer, images: torch.Tensor
+) -> float:
+    with torch.autocast("cpu", torch.bfloat16):
+        latents = encode_latents(vae, images)
+        decoded = decode_latents(vae, latents + LATENT_NOISE * torch.randn_like(latents))
+    error = decoded.float() - images
+    gradients = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
+    norm = (latents.float().square() - 1.0).clamp(min=0.0).mean()
+    loss = error.abs().mean() + GRADIENT_WEIGHT * gradients + NORM_WEIGHT * norm
+    optimizer.zero_grad()
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
+    optimizer.step()
+    return loss.item()
+
+
+@torch.no_grad()
+def _normalise(vae: AutoencoderKL, rgb: np.ndarray) -> None:
+    latents = torch.cat(
+        [encode_latents(vae, images_from_rgb(batch)) for batch in np.array_split(rgb, 64)]
+    )
+    normalise_latents(vae, latents.mean((0, 2, 3)), latents.std((0, 2, 3)))
+
+
+def _draw_views(rigs: RigViews, count: int, rng: np.random.Generator) -> np.ndarray:
+    num_rigs, num_views = rigs.rgb.shape[:2]
+    return rigs.rgb[rng.integers(num_rigs, size=count), rng.integers(num_views, size=count)]
+
+
+@torch.no_grad()
+def _validate(vae: AutoencoderKL, data_dir: Path, folder: Path) -> float | None:
+    """Mean PSNR in dB over two views of each unseen object rendered so far; writes `sheet.png`."""
+    reader = RigReader(data_dir, "val", rigs_per_asset=1, max_assets=NUM_VALIDATION_OBJECTS)
+    rigs = reader.read_new()
+    if not len(rigs.rgb):
+        return None
+    rgb = np.concatenate([rigs.rgb[:, 0], rigs.rgb[:, 4]])
+    decoded = rgb_from_images(decode_latents(vae, encode_latents(vae, images_from_rgb(rgb))))
+    error = ((decoded.astype(np.float64) - rgb) / 255.0) ** 2
+    shown = np.concatenate([rgb[:12], decoded[:12]]).reshape(2, -1, *rgb.shape[1:])
+    sheet = np.concatenate([np.concatenate(list(row), axis=1) for row in shown], axis=0)
+    Image.fromarray(sheet).save(folder / "sheet.png")
+    return float(np.mean([-10.0 * math.log10(e.mean()) for e in error]))

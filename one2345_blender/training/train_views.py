@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Trains the small Zero123: UNet, image encoder and camera projection together, in latents."""
+
+from __future__ import annotations
+
+import copy
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler
+from torch import nn
+
+from ..pipeline.zero123.camera_projection import camera_condition
+from ..pipeline.zero123.image_conditioning import encode_latents, encode_tokens, images_from_rgb
+from ..pipeline.zero123.pipeline_zero123 import Zero123Pipeline
+from .run_folder import RunFolder, RunProgress, learning_rate, run_options
+from .validate_views import validate_views
+from .view_data import RigReader, RigViews, ViewPairs, draw_pairs, join_rigs, no_rigs
+from .view_networks import LATENT_CHANNELS, LATENT_SIZE, new_scheduler, new_view_networks
+
+BATCH_SIZE = 32
+PEAK_LEARNING_RATE = 1e-3
+CONDITION_DROPOUT = 0.1
+MAX_EMA_DECAY = 0.998
+LOG_EVERY_STEPS = 50
+SAVE_EVERY_S = 300.0
+VALIDATE_EVERY_S = 600.0
+ENCODE_BATCH_SIZE = 80
+NUM_VALIDATION_OBJECTS = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatentRigs:
+    """Rigs with all their views encoded once."""
+
+    rigs: RigViews
+    latents: torch.Tensor
+    """`(R, V, C, h, w)` float16."""
+
+
+def main(argv: list[str]) -> None:
+    """`python -m one2345_blender.training views`."""
+    args = run_options("views", __doc__).parse_args(argv)
+    torch.set_num_threads(args.threads)
+    train_views(
+        args.data, minutes=args.minutes, resume=args.resume, rigs_per_asset=args.rigs_per_asset
+    )
+
+
+def train_views(data_dir: Path, *, minutes: float, resume: bool, rigs_per_asset: int) -> Path:
+    """Train, then write the pipeline with the averaged weights in diffusers' layout.
+
+    Args:
+        data_dir: Holds `renders`, `split.json` and the trained `autoencoder/vae`; the run goes to
+            `views` in it.
+        minutes: Time of the whole run, sittings before a resumption included.
+        resume: Go on from the saved state.
+        rigs_per_asset: At most so many rigs of each object are read.
+
+    Returns:
+        The folder of the pipeline.
+    """
+    run = RunFolder(data_dir / "views")
+    rng = np.random.default_rng()
+    vae = AutoencoderKL.from_pretrained(data_dir / "autoencoder" / "vae")
+    reader = RigReader(data_dir, "train", rigs_per_asset=rigs_per_asset, rng=rng)
+    data = _joined(vae, _no_latents(), reader.read_new())
+    networks = new_view_networks().to(memory_format=torch.channels_last)
+    averaged = copy.deepcopy(networks).eval().requires_grad_(False)
+    modules = {"networks": networks, "averaged": averaged}
+    optimizer = torch.optim.AdamW(
+        networks.parameters(), betas=(0.9, 0.99), weight_decay=0.01, fused=True
+    )
+    progress = run.restore(modules, optimizer) if resume else RunProgress()
+    scheduler = new_scheduler()
+    pipeline = Zero123Pipeline(
+        vae=vae, scheduler=scheduler, eta=0.0, drops_largest_timestep=False, **averaged
+    )
+    run.log(
+        event="start",
+        rigs=len(data.latents),
+        parameters={name: sum(p.numel() for p in m.parameters()) for name, m in networks.items()},
+    )
+    total_s = 60.0 * minutes
+    saved_at_s = validated_at_s = progress.seconds
+    recent: list[float] = []
+    while progress.seconds < total_s:
+        started = time.monotonic()
+        rate = learning_rate(PEAK_LEARNING_RATE, progress, total_s, decay_fraction=0.4)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        pairs = draw_pairs(data.rigs, BATCH_SIZE, rng)
+        recent.append(train_step(networks, scheduler, optimizer, data, pairs))
+        _average(averaged, networks, progress.step)
+        progress.step += 1
+        progress.images += BATCH_SIZE
+        progress.seconds += time.monotonic() - started
+        if progress.step % LOG_EVERY_STEPS == 0:
+            run.log(
+                step=progress.step,
+                images=progress.images,
+                seconds=round(progress.seconds),
+                loss=round(float(np.mean(recent)), 4),
+                learning_rate=rate,
+            )
+            recent.clear()
+        if progress.seconds - saved_at_s > SAVE_EVERY_S:
+            run.save(progress, modules, optimizer)
+            pipeline.save_pretrained(run.path / "pipeline")
+            saved_at_s = progress.seconds
+            data = _joined(vae, data, reader.read_new())
+        if progress.seconds - validated_at_s > VALIDATE_EVERY_S:
+            validated_at_s = progress.seconds
+            scores = _validate(pipeline, data_dir, run.path / f"sheet_{progress.step}.png")
+            run.log(event="validation", step=progress.step, rigs=len(data.latents), scores=scores)
+    run.save(progress, modules, optimizer)
+    pipeline.save_pretrained(run.path / "pipeline")
+    scores = _validate(pipeline, data_dir, run.path / "sheet.png")
+    run.log(event="end", step=progress.step, images=progress.images, scores=scores)
+    return run.path / "pipeline"
+
+
+def train_step(
+    networks: nn.ModuleDict,
+    scheduler: DDIMScheduler,
+    optimizer: torch.optim.Optimizer,
+    data: LatentRigs,
+    pairs: ViewPairs,
+) -> float:
+    """One step of velocity regression; returns the loss."""
+    clean = data.latents[pairs.rig, pairs.target].float()
+    batch_size = len(clean)
+    keep = (torch.rand(batch_size, 1) >= CONDITION_DROPOUT).float()
+    condition = data.latents[pairs.rig, pairs.condition].float() * keep[..., None, None]
+    camera = camera_condition(
+        torch.from_numpy(pairs.d_polar_deg), torch.from_numpy(pairs.d_azimuth_deg)
+    )
+    num_train = scheduler.config.num_train_timesteps
+    strata = (torch.arange(batch_size) + torch.rand(())) / batch_size
+    timesteps = (strata * num_train).long().clamp(max=num_train - 1)
+    noise = torch.randn_like(clean)
+    noisy = scheduler.add_noise(clean, noise, timesteps)
+    projection = networks["clip_camera_projection"]
+    with torch.autocast("cpu", torch.bfloat16):
+        embeds, tokens = encode_tokens(
+            networks["image_encoder"], images_from_rgb(data.rigs.rgb[pairs.rig, pairs.condition])
+        )
+        predicted = networks["unet"](
+            torch.cat([noisy, condition], dim=1).contiguous(memory_format=torch.channels_last),
+            timesteps,
+            projection(embeds, camera, tokens) * keep[..., None],
+            class_labels=projection.camera_features(camera) * keep,
+        ).sample
+    velocity = scheduler.get_velocity(clean, noise, timesteps)
+    loss = (predicted.float() - velocity).square().mean()
+    optimizer.zero_grad()
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(networks.parameters(), 1.0)
+    optimizer.step()
+    return loss.item()
+
+
+@torch.no_grad()
+def _average(averaged: nn.ModuleDict, networks: nn.ModuleDict, step: int) -> None:
+    decay = min(MAX_EMA_DECAY, (step + 1) / (step + 10))
+    torch._foreach_lerp_(
+        list(averaged.parameters()), list(networks.parameters()), weight=1.0 - decay
+    )
+
+
+def _no_latents() -> LatentRigs:
+    rigs = no_rigs()
+    shape = (*rigs.rgb.shape[:2], LATENT_CHANNELS, LATENT_SIZE, LATENT_SIZE)
+    return LatentRigs(rigs=rigs, latents=torch.zeros(shape, dtype=torch.float16))
+
+
+@torch.no_grad()
+def _joined(vae: AutoencoderKL, data: LatentRigs, new: RigViews) -> LatentRigs:
+    """`data` and the new rigs, encoded."""
+    if not len(new.rgb):
+        return data
+    views = new.rgb.reshape(-1, *new.rgb.shape[2:])
+    batches = []
+    with torch.autocast("cpu", torch.bfloat16):
+        for first in range(0, len(views), ENCODE_BATCH_SIZE):
+            images = images_from_rgb(views[first : first + ENCODE_BATCH_SIZE])
+            batches.append((encode_latents(vae, images) * vae.config.scaling_factor).half())
+    latents = torch.cat(batches).reshape(*new.rgb.shape[:2], *data.latents.shape[2:])
+    return LatentRigs(rigs=join_rigs(data.rigs, new), latents=torch.cat([data.latents, latents]))
+
+
+def _validate(pipeline: Zero123Pipeline, data_dir: Path, sheet_path: Path) -> dict[str, Any] | None:
+    """Scores on the unseen objects rendered so far; none where there are none."""
+    reader = RigReader(data_dir, "val", rigs_per_asset=1, max_assets=NUM_VALIDATION_OBJECTS)
+    rigs = reader.read_new()
+    return validate_views(pipeline, rigs, sheet_path) if len(rigs.rgb) else None
