@@ -1,33 +1,25 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which 3D models the embedded weights are trained on, by whom, under which licence.
-
-The answer is data: `manifest.json` lists every model that is used, its library (with licence and
-source) and its split, and every model that was left out with the reason.
-"""
+"""Look at every model of the libraries and decide which are used, and for what."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from ..contracts.cameras import Viewpoint, c2w_from_viewpoints, method_intrinsics
-from ..contracts.errors import One2345Error
-from ..contracts.job_folder import atomic_write
 from .asset_readers.furniture_catalogue import CatalogueEntry, load_furniture, read_catalogue
 from .asset_readers.obj_model import ModelFileError
 from .asset_readers.textured_model import TexturedModel, shape_hash
 from .framing import world_from_model
 from .libraries import LIBRARIES, Library
+from .manifest import Asset, DroppedAsset, Manifest
 from .rasterizer import Rasterizer
 
-MANIFEST_FORMAT = 1
-SPLITS = ("train", "val", "near_test")
 NUM_VALIDATION_ASSETS = 40
 MIN_COVERAGE = 0.04
 """Mean share of the frame that a framed model covers in level views; less is scattered or wiry."""
@@ -36,50 +28,6 @@ MIN_THICKNESS = 0.03
 
 _COVERAGE_ELEVATION_DEG = 20.0
 _NUM_COVERAGE_VIEWS = 8
-
-
-class ManifestError(One2345Error):
-    """The list of training models is missing or damaged."""
-
-    code = "manifest"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Asset:
-    """One model that is used."""
-
-    asset_id: str
-    """Unique; a file name on every system."""
-    name: str
-    author: str
-    library: str
-    """Key of its `Library`."""
-    model: str
-    """Path inside the library."""
-    category: str
-    split: str
-    """One of `SPLITS`."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class DroppedAsset:
-    """One model that is left out."""
-
-    asset_id: str
-    library: str
-    reason: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Manifest:
-    """All models of all libraries."""
-
-    assets: tuple[Asset, ...]
-    dropped: tuple[DroppedAsset, ...]
-
-    def ids(self, split: str) -> list[str]:
-        """Identifiers of the models of a split."""
-        return [asset.asset_id for asset in self.assets if asset.split == split]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +95,11 @@ def measure_coverage(model: TexturedModel, rasterizer: Rasterizer) -> float:
         model.points, yaw_deg=0.0, elevation_deg=_COVERAGE_ELEVATION_DEG, object_fraction=0.75
     )
     views = [
-        Viewpoint(name=str(i), azimuth_deg=360.0 * i / _NUM_COVERAGE_VIEWS, elevation_deg=20.0)
+        Viewpoint(
+            name=str(i),
+            azimuth_deg=360.0 * i / _NUM_COVERAGE_VIEWS,
+            elevation_deg=_COVERAGE_ELEVATION_DEG,
+        )
         for i in range(_NUM_COVERAGE_VIEWS)
     ]
     K = method_intrinsics(rasterizer.size_px)
@@ -215,40 +167,3 @@ def _asset(candidate: Candidate, validation: set[str]) -> Asset:
         category=candidate.entry.category,
         split="near_test" if candidate.library.evaluation_only else split,
     )
-
-
-def write_manifest(manifest: Manifest, path: Path) -> None:
-    """Write `manifest.json`: one line per model, so that changes can be read."""
-    sections = {
-        "libraries": [asdict(library) for library in LIBRARIES],
-        "assets": [asdict(asset) for asset in manifest.assets],
-        "dropped": [asdict(asset) for asset in manifest.dropped],
-    }
-    lines = [f'{{"format": {MANIFEST_FORMAT}']
-    for title, rows in sections.items():
-        body = ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
-        lines.append(f'"{title}": [\n{body}\n]')
-    with atomic_write(path) as file:
-        file.write((",\n".join(lines) + "}\n").encode())
-
-
-def read_manifest(path: Path) -> Manifest:
-    """Read what `write_manifest` wrote.
-
-    Raises:
-        ManifestError: The file is missing or of another format.
-    """
-    hint = "Run `python -m one2345_blender.training assets`."
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        if data["format"] != MANIFEST_FORMAT:
-            raise ManifestError(
-                f"Expected a manifest of format {MANIFEST_FORMAT}, got {data['format']}: {path}.",
-                hint=hint,
-            )
-        return Manifest(
-            assets=tuple(Asset(**row) for row in data["assets"]),
-            dropped=tuple(DroppedAsset(**row) for row in data["dropped"]),
-        )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ManifestError(f"Expected a list of models at {path}: {error}.", hint=hint) from error

@@ -16,9 +16,9 @@ from .assets import (
     inspect_candidate,
     list_candidates,
     select_assets,
-    write_manifest,
 )
 from .attribution import write_attribution
+from .manifest import write_manifest
 from .rasterizer import Rasterizer
 
 PACKAGES_DIR = Path("out/training/packages")

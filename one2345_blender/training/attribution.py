@@ -6,8 +6,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..contracts.job_folder import atomic_write
-from .assets import Asset, Manifest
 from .libraries import LIBRARIES, Library
+from .manifest import Asset, Manifest
 
 _HEAD = """# 3D models behind the embedded weights
 

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from ..contracts.job_folder import atomic_write, prepare_output_dir
 from .asset_readers.furniture_catalogue import CatalogueEntry, load_furniture, read_catalogue
-from .assets import SPLITS, Asset, read_manifest
 from .assets_command import MANIFEST_PATH, PACKAGES_DIR
 from .framing import VIEW_SIZE_PX
 from .libraries import LIBRARIES
+from .manifest import SPLITS, Asset, read_manifest
 from .rasterizer import Rasterizer
 from .renders import NUM_RIGS, is_rendered, render_rigs, save_rigs
 

@@ -27,15 +27,13 @@ from one2345_blender.training.assets import (
     NUM_VALIDATION_ASSETS,
     Candidate,
     Inspection,
-    ManifestError,
     inspect_candidate,
     list_candidates,
-    read_manifest,
     select_assets,
-    write_manifest,
 )
 from one2345_blender.training.assets_command import ATTRIBUTION_PATH, MANIFEST_PATH
 from one2345_blender.training.libraries import LIBRARIES
+from one2345_blender.training.manifest import ManifestError, read_manifest, write_manifest
 from one2345_blender.training.rasterizer import Rasterizer
 
 LIBRARY = LIBRARIES[0]

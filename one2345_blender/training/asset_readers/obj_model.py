@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import io
 import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,20 +11,15 @@ from zipfile import ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
 from ...contracts.errors import One2345Error
+from .archive_folder import ArchiveFolder
+from .corner_normals import creased_normals, smooth_normals
 from .mtl_materials import Material, parse_mtl
 from .textured_model import MeshPart, TexturedModel
 
-MAX_TEXTURE_SIDE_PX = 512
 INVISIBLE_BELOW_OPACITY = 0.08
 """Fainter materials are helpers (pick boxes, light cones) and are left out."""
-CREASE_DEG = 40.0
-"""Corners without a normal are smoothed across edges flatter than this."""
-MIN_COMMON_NORMAL = 0.9
-"""Length of the mean normal around a corner (1: all faces agree) from which it is smoothed."""
-
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float32]
 
@@ -68,7 +62,7 @@ def read_obj(
             hint="Install the package again.",
         ) from error
     obj = _scan(text)
-    folder = _Folder(archive, posixpath.dirname(member))
+    folder = ArchiveFolder(archive, posixpath.dirname(member))
     materials = dict(builtin_materials or {})
     for library in obj.libraries:
         if (data := folder.read(library)) is not None:
@@ -104,7 +98,7 @@ def _scan(text: str) -> _ObjText:
 
 
 def _build_parts(
-    obj: _ObjText, materials: Mapping[str, Material], folder: _Folder
+    obj: _ObjText, materials: Mapping[str, Material], folder: ArchiveFolder
 ) -> list[MeshPart]:
     positions = np.array(obj.positions, np.float32).reshape(-1, 3)
     uv = np.array(obj.uv, np.float32).reshape(-1, 2)
@@ -120,7 +114,7 @@ def _build_parts(
         )
         for name, corners in groups.items()
     }
-    smooth = _smooth_normals(positions, np.concatenate([r[0] for r in resolved.values()]))
+    smooth = smooth_normals(positions, np.concatenate([r[0] for r in resolved.values()]))
     parts = []
     for name, (position_index, uv_index, normal_index) in resolved.items():
         material = materials.get(name, Material())
@@ -129,7 +123,7 @@ def _build_parts(
             continue
         corners = positions[position_index[valid]]  # (F, 3 corners, 3)
         texture = folder.texture(material.texture_name) if material.texture_name else None
-        corner_normals = _creased_normals(corners, smooth[position_index[valid]])
+        corner_normals = creased_normals(corners, smooth[position_index[valid]])
         parts.append(
             MeshPart(
                 positions=corners.reshape(-1, 3),
@@ -171,71 +165,3 @@ def _prefer(values: FloatArray, index: IntArray, otherwise: FloatArray) -> Float
     if values.shape[1] == 3:
         usable = usable & (np.abs(chosen).sum(-1, keepdims=True) > 1e-6)
     return np.where(usable, chosen, otherwise).astype(np.float32)
-
-
-def _smooth_normals(positions: FloatArray, triangles: IntArray) -> FloatArray:
-    """`(N, 3)` unit normals of the positions, weighted by the area of the `(F, 3)` triangles.
-
-    Null where the triangles around a position differ too much to have a common normal.
-    """
-    used = triangles[(triangles >= 0).all(axis=1)]
-    corners = positions[used]
-    area_normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    areas = np.linalg.norm(area_normals, axis=1)
-    around = np.stack(
-        [
-            np.bincount(used.ravel(), np.repeat(values, 3), len(positions))
-            for values in (*area_normals.T, areas)
-        ],
-        axis=-1,
-    )
-    sums, total = around[:, :3], around[:, 3:]
-    length = np.linalg.norm(sums, axis=1, keepdims=True)
-    is_common = length > MIN_COMMON_NORMAL * total
-    return np.where(is_common, sums / np.maximum(length, 1e-20), 0.0).astype(np.float32)
-
-
-def _creased_normals(corners: FloatArray, smooth: FloatArray) -> FloatArray:
-    """`(F, 3, 3)`: the smooth normal where there is one close to the face's, else the face's."""
-    face = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    face /= np.maximum(np.linalg.norm(face, axis=1, keepdims=True), 1e-20)
-    face = np.broadcast_to(face[:, None], corners.shape)
-    is_flat = (face * smooth).sum(-1, keepdims=True) > np.cos(np.radians(CREASE_DEG))
-    return np.where(is_flat, smooth, face)
-
-
-class _Folder:
-    """A folder of the archive whose files are found whatever their case, textures read once."""
-
-    def __init__(self, archive: ZipFile, path: str) -> None:
-        self._archive = archive
-        self._path = path
-        self._members = {member.lower(): member for member in archive.namelist()}
-        self._textures: dict[str, NDArray[np.uint8] | None] = {}
-
-    def read(self, name: str) -> bytes | None:
-        """The bytes of a file named relative to the folder, or None where there is no such file."""
-        relative = name.strip('"').replace("\\", "/")
-        for candidate in (relative, posixpath.basename(relative)):
-            path = posixpath.normpath(posixpath.join(self._path, candidate)).lower()
-            if path in self._members:
-                return self._archive.read(self._members[path])
-        return None
-
-    def texture(self, name: str) -> NDArray[np.uint8] | None:
-        """`(H, W, 4)` uint8 at most 512 px wide; None where it is missing or no picture."""
-        if name not in self._textures:
-            data = self.read(name)
-            self._textures[name] = None if data is None else _decode_texture(data)
-        return self._textures[name]
-
-
-def _decode_texture(data: bytes) -> NDArray[np.uint8] | None:
-    try:
-        file = Image.open(io.BytesIO(data))
-        file.draft("RGB", (MAX_TEXTURE_SIDE_PX, MAX_TEXTURE_SIDE_PX))
-        image = file.convert("RGBA")
-    except (UnidentifiedImageError, OSError):
-        return None
-    image.thumbnail((MAX_TEXTURE_SIDE_PX, MAX_TEXTURE_SIDE_PX), Image.Resampling.BILINEAR)
-    return np.asarray(image)
