@@ -32,7 +32,7 @@ lint: setup  ## format, lint, types and the walls between the rooms
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m mypy -p one2345_blender
-	$(VENV)/bin/lint-imports
+	$(VENV)/bin/lint-imports --no-logo
 
 extension: setup  ## build the archive that Blender installs, in dist/
 	$(PYTHON) scripts/build_extension.py --output-dir dist
