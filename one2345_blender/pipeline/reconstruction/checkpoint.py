@@ -2,13 +2,14 @@
 """Reads the original's `.pth` checkpoint into a `SparseNeuSReconstructor`, safely and completely.
 
 Layout: a dict of state dicts (specification, checkpoint_manifest). Sparse convolution kernels are
-(27,C_in,C_out) with x fastest; they become dense (C_out,C_in,X,Y,Z) or, transposed, (C_in,C_out,...).
+(27,C_in,C_out) with x fastest; they become dense (C_out,C_in,X,Y,Z), or (C_in,C_out,X,Y,Z) where
+transposed.
 """
 
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from pickle import UnpicklingError
+from pickle import UnpicklingError  # noqa: TID251 - to name the refusal
 from typing import Any
 
 import torch
