@@ -17,6 +17,7 @@ COMMANDS = {
     "renders": ("renders_command", "render the training views"),
     "autoencoder": ("train_autoencoder", "train the small Zero123's autoencoder"),
     "views": ("train_views", "train the small Zero123 in its latents"),
+    "segmenter": ("train_segmenter", "train the foreground segmenter on composites"),
 }
 """Command, module, what it does."""
 

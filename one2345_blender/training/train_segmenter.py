@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Trains the foreground segmenter on composites that are drawn while it trains."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from ..pipeline.segmenter import ForegroundSegmenter
+from .assets_command import MANIFEST_PATH, PACKAGES_DIR
+from .backdrops import Pictures
+from .backgrounds import collect_backgrounds
+from .composites import draw_composite
+from .cutouts import load_cutouts, render_cutouts
+from .manifest import read_manifest
+from .run_folder import RunFolder, RunProgress, learning_rate, run_options
+
+BATCH_SIZE = 16
+NUM_FRESH = 5
+"""Composites drawn anew for each batch; drawing takes longer than a training step."""
+POOL_SIZE = 4096
+PEAK_LEARNING_RATE = 2e-3
+DICE_WEIGHT = 0.5
+SAVE_EVERY_S = 120.0
+NUM_VALIDATION_COMPOSITES = 192
+BACKGROUNDS_MANIFEST_PATH = MANIFEST_PATH.with_name("backgrounds.json")
+EXPORT_DIR = MANIFEST_PATH.parents[1] / "segmenter"
+
+
+def main(argv: list[str]) -> None:
+    """`python -m one2345_blender.training segmenter`."""
+    args = run_options("segmenter", __doc__).parse_args(argv)
+    torch.set_num_threads(args.threads)
+    train_segmenter(args.data, minutes=args.minutes, resume=args.resume)
+
+
+def train_segmenter(data_dir: Path, *, minutes: float, resume: bool) -> None:
+    """Prepare what is missing, train, and export the weights into the embedded preset.
+
+    Args:
+        data_dir: The run goes to `segmenter` in it, cut-outs and backgrounds beside it.
+        minutes: Time of the whole run, sittings before a resumption included.
+        resume: Go on from the saved state.
+    """
+    backgrounds = collect_backgrounds(data_dir / "backgrounds", BACKGROUNDS_MANIFEST_PATH)
+    assets = read_manifest(MANIFEST_PATH).assets
+    splits = {name: [a for a in assets if a.split == name] for name in ("train", "val")}
+    cutouts_dir = data_dir / "cutouts"
+    render_cutouts(splits["train"] + splits["val"], PACKAGES_DIR, cutouts_dir)
+
+    run = RunFolder(data_dir / "segmenter")
+    model = ForegroundSegmenter().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.02)
+    progress = run.restore({"segmenter": model}, optimizer) if resume else RunProgress()
+    size_px = model.config.sample_size
+    validation = draw_batch(
+        load_cutouts(splits["val"], cutouts_dir),
+        Pictures.of_split(backgrounds, is_validation=True),
+        (NUM_VALIDATION_COMPOSITES, size_px),
+        np.random.default_rng(0),
+    )
+    pool = CompositePool(
+        load_cutouts(splits["train"], cutouts_dir),
+        Pictures.of_split(backgrounds, is_validation=False),
+        size_px,
+        np.random.default_rng([progress.step, 1]),
+    )
+    run.log(event="start", parameters=model.num_parameters(), cutouts=len(pool.cutouts))
+
+    total_s, saved_at_s = 60.0 * minutes, progress.seconds
+    recent: list[float] = []
+    while progress.seconds < total_s:
+        started = time.monotonic()
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(PEAK_LEARNING_RATE, progress, total_s, decay_fraction=0.5)
+        recent.append(train_step(model, optimizer, *pool.next_batch()))
+        progress.step += 1
+        progress.images += BATCH_SIZE
+        progress.seconds += time.monotonic() - started
+        if progress.step % 100 == 0:
+            mean_loss = round(float(np.mean(recent)), 4)
+            run.log(step=progress.step, seconds=round(progress.seconds), loss=mean_loss)
+            recent.clear()
+        if progress.seconds - saved_at_s > SAVE_EVERY_S:
+            run.save(progress, {"segmenter": model}, optimizer)
+            saved_at_s = progress.seconds
+            run.log(event="validation", iou=validate(model, *validation, run.path))
+    run.save(progress, {"segmenter": model}, optimizer)
+    iou = validate(model, *validation, run.path)
+    run.log(event="end", images=progress.images, iou=iou)
+    model.eval().half().save_pretrained(EXPORT_DIR)
+
+
+class CompositePool:
+    """Batches of composites: some drawn anew, the others from those drawn before, mirrored.
+
+    Args:
+        cutouts: Objects `(h, w, 4)` uint8.
+        pictures: For the backdrops.
+        size_px: Side of the composites.
+        rng: Everything random comes from it.
+    """
+
+    def __init__(
+        self,
+        cutouts: Sequence[NDArray[np.uint8]],
+        pictures: Pictures,
+        size_px: int,
+        rng: np.random.Generator,
+    ) -> None:
+        self.cutouts = cutouts
+        self._pictures = pictures
+        self._size_px = size_px
+        self._rng = rng
+        self._samples: list[tuple[NDArray[np.uint8], NDArray[np.uint8]]] = []
+
+    def next_batch(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Pictures `(B, S, S, 3)` and masks `(B, S, S)`."""
+        num_fresh = BATCH_SIZE if len(self._samples) < 8 * BATCH_SIZE else NUM_FRESH
+        for _ in range(num_fresh):
+            sample = draw_composite(self.cutouts, self._pictures, self._size_px, self._rng)
+            if len(self._samples) < POOL_SIZE:
+                self._samples.append(sample)
+            else:
+                self._samples[self._rng.integers(POOL_SIZE)] = sample
+        chosen = self._rng.integers(len(self._samples), size=BATCH_SIZE)
+        rgb = np.array([self._samples[i][0] for i in chosen])
+        mask = np.array([self._samples[i][1] for i in chosen])
+        if self._rng.random() < 0.5:
+            rgb, mask = rgb[:, :, ::-1], mask[:, :, ::-1]
+        return np.ascontiguousarray(rgb), np.ascontiguousarray(mask)
+
+
+def draw_batch(
+    cutouts: Sequence[NDArray[np.uint8]],
+    pictures: Pictures,
+    shape: tuple[int, int],
+    rng: np.random.Generator,
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Pictures `(N, S, S, 3)` and masks `(N, S, S)` for `shape` `(N, S)`."""
+    number, size_px = shape
+    rgb, masks = zip(
+        *(draw_composite(cutouts, pictures, size_px, rng) for _ in range(number)), strict=True
+    )
+    return np.array(rgb), np.array(masks)
+
+
+def train_step(
+    model: ForegroundSegmenter,
+    optimizer: torch.optim.Optimizer,
+    rgb: NDArray[np.uint8],
+    mask: NDArray[np.uint8],
+) -> float:
+    """One step on `rgb (B, S, S, 3)`, `mask (B, S, S)`; returns the loss."""
+    model.train()
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = model(_images(rgb))[:, 0]
+    loss = segmentation_loss(logits.float(), torch.from_numpy(mask) / 255.0)
+    optimizer.zero_grad()
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    return loss.item()
+
+
+def segmentation_loss(logits: Tensor, target: Tensor) -> Tensor:
+    """Binary cross entropy plus `DICE_WEIGHT` times one minus the soft Dice of each picture."""
+    probability = logits.sigmoid()
+    overlap = 2.0 * (probability * target).sum((1, 2)) + 1.0
+    dice = overlap / (probability.sum((1, 2)) + target.sum((1, 2)) + 1.0)
+    return binary_cross_entropy_with_logits(logits, target) + DICE_WEIGHT * (1.0 - dice).mean()
+
+
+@torch.no_grad()
+def validate(
+    model: ForegroundSegmenter, rgb: NDArray[np.uint8], mask: NDArray[np.uint8], folder: Path
+) -> float:
+    """Mean IoU on `rgb (N, S, S, 3)`, `mask (N, S, S)`; writes the first 24 to `sheet.png`."""
+    model.eval()
+    predicted = torch.cat([model(_images(part))[:, 0] > 0.0 for part in np.array_split(rgb, 12)])
+    found, true = predicted.numpy(), mask > 127
+    iou = (found & true).sum((1, 2)) / np.maximum(1, (found | true).sum((1, 2)))
+    shown = np.where(found[:24, ..., None], rgb[:24], rgb[:24] // 4)
+    rows = np.concatenate(
+        [rgb[:24].reshape(3, 8, *rgb.shape[1:]), shown.reshape(3, 8, *rgb.shape[1:])]
+    )
+    Image.fromarray(np.concatenate([np.concatenate(list(row), axis=1) for row in rows])).save(
+        folder / "sheet.png"
+    )
+    return round(float(iou.mean()), 4)
+
+
+def _images(rgb: NDArray[np.uint8]) -> Tensor:
+    images = torch.from_numpy(rgb).permute(0, 3, 1, 2).float() / 127.5 - 1.0
+    return images.contiguous(memory_format=torch.channels_last)

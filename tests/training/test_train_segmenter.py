@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The segmenter's training on a tiny real network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from one2345_blender.pipeline.segmenter import ForegroundSegmenter
+from one2345_blender.training.backdrops import Pictures, draw_wood
+from one2345_blender.training.train_segmenter import (
+    BATCH_SIZE,
+    CompositePool,
+    segmentation_loss,
+    train_step,
+    validate,
+)
+
+SIZE_PX = 32
+
+
+@pytest.fixture
+def pool() -> CompositePool:
+    rng = np.random.default_rng(0)
+    noise = [rng.integers(100, 160, (64, 64, 3), np.uint8)]
+    box = np.full((50, 60, 4), 255, np.uint8)
+    box[..., 1:3] = 20
+    pictures = Pictures(textures=noise, scenes=noise, woods=[draw_wood(rng, 64)])
+    return CompositePool([box], pictures, SIZE_PX, rng)
+
+
+def test_training_lowers_the_loss_and_finds_objects(pool: CompositePool, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = ForegroundSegmenter(block_out_channels=(8, 16, 16), sample_size=SIZE_PX)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
+    losses = [train_step(model, optimizer, *pool.next_batch()) for _ in range(40)]
+    assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])
+
+    rgb, mask = (
+        np.concatenate(parts) for parts in zip(*(pool.next_batch() for _ in "ab"), strict=True)
+    )
+    assert validate(model, rgb, mask, tmp_path) > 0.4
+    assert (tmp_path / "sheet.png").exists()
+
+
+def test_pool_gives_full_batches_old_and_new(pool: CompositePool) -> None:
+    for _ in range(10):
+        rgb, mask = pool.next_batch()
+        assert rgb.shape == (BATCH_SIZE, SIZE_PX, SIZE_PX, 3)
+        assert mask.shape == (BATCH_SIZE, SIZE_PX, SIZE_PX)
+
+
+def test_loss_is_least_at_the_truth() -> None:
+    target = torch.zeros(1, 8, 8)
+    target[:, 2:6, 2:6] = 1.0
+    right = segmentation_loss(20.0 * (target - 0.5), target)
+    nothing = segmentation_loss(torch.full_like(target, -10.0), target)
+    everything = segmentation_loss(torch.full_like(target, 10.0), target)
+    assert right < 1e-2 < nothing
+    assert right < everything
