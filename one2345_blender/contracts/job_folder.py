@@ -19,6 +19,7 @@ TRANSFORMS_JSON = "transforms.json"
 REPORT_JSON = "report.json"
 VIEWS_DIR = "views"
 FOREGROUND_PNG = "foreground.png"
+PHOTO_PNG = "photo.png"
 WORKER_LOG = "worker.log"
 TRACEBACK_TXT = "traceback.txt"
 

@@ -11,14 +11,14 @@ from typing import Any
 import torch
 
 from ..contracts.job import JobSpec, RunReport
-from ..contracts.job_folder import FOREGROUND_PNG, REPORT_JSON, prepare_output_dir
+from ..contracts.job_folder import FOREGROUND_PNG, PHOTO_PNG, REPORT_JSON, prepare_output_dir
 from ..contracts.progress import OnEvent, StageStarted, ignore_events
 from .devices import peak_memory_bytes, resolve_device
 from .job_record import JobRecord, installed_versions, memory_errors_named
 from .model_cache import ModelCache, load_reconstruction
 from .pipeline_one2345 import near_views_of, reconstruct_views
 from .posed_images import read_posed_images, scene_scale
-from .result_files import write_cameras, write_json, write_mesh, write_png, write_views
+from .result_files import write_cameras, write_json, write_mesh, write_photo, write_png, write_views
 from .source_image import read_source_image
 from .two_stage_views import view_generator
 
@@ -60,6 +60,7 @@ def convert_image(
     record(StageStarted("write"))
     folder = spec.output_dir
     files = write_mesh(folder, output.mesh)
+    files["photo"] = write_photo(folder / PHOTO_PNG, image)
     files["foreground"] = write_png(folder / FOREGROUND_PNG, output.foreground.rgb)
     write_views(folder, output.views)
     files["transforms"] = write_cameras(folder, near_views_of(output.views))

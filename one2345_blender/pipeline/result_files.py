@@ -17,6 +17,8 @@ from ..contracts.mesh import ColoredMesh, save_npz
 from ..contracts.transforms_json import write_transforms
 from .mesh_files import write_glb, write_ply
 
+PHOTO_MAX_SIDE_PX = 2048
+
 
 def write_mesh(folder: Path, mesh: ColoredMesh) -> dict[str, str]:
     """The mesh in its three forms, by name."""
@@ -36,6 +38,18 @@ def write_png(path: Path, rgb: NDArray[np.uint8]) -> str:
     """`(H, W, 3)` uint8 sRGB."""
     with atomic_write(path) as file:
         Image.fromarray(rgb).save(file, format="PNG")
+    return str(path)
+
+
+def write_photo(path: Path, image: NDArray[np.uint8]) -> str:
+    """The picture as it was read, upright `(H, W, 3 or 4)`, for Blender to show behind the mesh.
+
+    It is scaled down to `PHOTO_MAX_SIDE_PX` on its longer side.
+    """
+    photo = Image.fromarray(image)
+    photo.thumbnail((PHOTO_MAX_SIDE_PX, PHOTO_MAX_SIDE_PX))
+    with atomic_write(path) as file:
+        photo.save(file, format="PNG")
     return str(path)
 
 
