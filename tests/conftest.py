@@ -18,7 +18,7 @@ PACKAGE = TESTS.parent / "one2345_blender"
 ROOM_NEEDS = {
     "addon": ("bpy",),
     "pipeline": ("torch", "diffusers", "skimage", "trimesh"),
-    "evaluation": ("torch", "diffusers", "skimage", "trimesh"),
+    "evaluation": ("torch", "diffusers", "skimage", "trimesh", "moderngl"),
     "training": ("torch", "diffusers", "moderngl"),
 }
 """Modules without which a folder of tests cannot even be collected."""

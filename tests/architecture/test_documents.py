@@ -44,5 +44,5 @@ def test_readme_names_make_targets_that_exist() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     targets = set(re.findall(r"^([a-z0-9-]+):", makefile, re.MULTILINE))
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    named = set(re.findall(r"`?make ([a-z0-9-]+)`", readme))
+    named = set(re.findall(r"(?:^|`)make ([a-z0-9-]+)", readme, re.MULTILINE))
     assert {"demo", "test"} <= named <= targets
