@@ -95,14 +95,12 @@ def prepare_foreground(
     Raises:
         ForegroundError: If the alpha shows no object, or nothing but object.
     """
-    _check_object(alpha)
     height_px, width_px = alpha.shape
     rgba = Image.fromarray(np.dstack([image[..., :3], alpha]))
     rgba.thumbnail((WORKING_SIDE_PX, WORKING_SIDE_PX), Image.Resampling.LANCZOS)
     shrunk_from_source = max(rgba.size) / max(height_px, width_px)
 
-    solid = rgba.getchannel("A").point(lambda value: 255 * (value > FAINT_ALPHA))
-    left, top, right, bottom = solid.getbbox()
+    left, top, right, bottom = _object_box(rgba.getchannel("A"))
     box_width, box_height = right - left, bottom - top
     side = int(max(box_width, box_height) / OBJECT_FRACTION)
     pad_x, pad_y = side // 2 - box_width // 2, side // 2 - box_height // 2
@@ -124,11 +122,13 @@ def prepare_foreground(
     )
 
 
-def _check_object(alpha: NDArray[np.uint8]) -> None:
-    mask = alpha > 127
+def _object_box(alpha: Image.Image) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of the object, after checking that there is one."""
+    mask = np.asarray(alpha) > 127
     object_fraction = float(mask.mean())
     border = np.concatenate([mask[0], mask[-1], mask[1:-1, 0], mask[1:-1, -1]])
-    if object_fraction < MIN_OBJECT_FRACTION:
+    box = alpha.point(lambda value: 255 * (value > FAINT_ALPHA)).getbbox()
+    if box is None or object_fraction < MIN_OBJECT_FRACTION:
         raise ForegroundError(
             "Expected an object in the picture, but none was found: the mask covers "
             f"{100 * object_fraction:.2g} % of it.",
@@ -140,3 +140,4 @@ def _check_object(alpha: NDArray[np.uint8]) -> None:
             f"{100 * object_fraction:.3g} % of the picture.",
             hint=_REMEDY,
         )
+    return box

@@ -67,7 +67,7 @@ class ForegroundSegmenter(ModelMixin, ConfigMixin):
         along the edges that the picture shows.
         """
         picture = Image.fromarray(rgb).resize(
-            _network_size(rgb.shape[:2], self.config.sample_size, len(self.encoder)),
+            _network_size(rgb.shape[0], rgb.shape[1], self.config.sample_size, len(self.encoder)),
             Image.Resampling.LANCZOS,
         )
         parameter = next(self.parameters())
@@ -87,14 +87,14 @@ def _conv(entering: int, leaving: int, *, stride: int = 1, kernel_size: int = 3)
     )
 
 
-def _network_size(size: tuple[int, int], sample_size: int, num_levels: int) -> tuple[int, int]:
+def _network_size(
+    height_px: int, width_px: int, sample_size: int, num_levels: int
+) -> tuple[int, int]:
     """`(width, height)` of about `sample_size` squared pixels with nearly the picture's shape."""
-    height_px, width_px = size
     multiple = 2**num_levels
-    longest = sample_size * 2
     scale = sample_size / (height_px * width_px) ** 0.5
     width, height = (
-        min(longest, max(multiple, round(side * scale / multiple) * multiple))
+        min(2 * sample_size, max(multiple, round(side * scale / multiple) * multiple))
         for side in (width_px, height_px)
     )
     return width, height

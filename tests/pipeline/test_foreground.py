@@ -119,3 +119,9 @@ def test_tightly_cropped_object_is_fine() -> None:
     alpha = np.where(yy**2 + xx**2 < 1, 255, 0).astype(np.uint8)
     view = prepare_foreground(_grey(alpha), alpha, size_px=128)
     assert view.mask.mean() == pytest.approx(np.pi / 4 * 0.75**2, abs=0.01)
+
+
+def test_wholly_transparent_picture_is_an_error() -> None:
+    rgba = np.dstack([_grey(np.zeros((50, 50))), np.zeros((50, 50), np.uint8)])
+    with pytest.raises(ForegroundError, match="none was found"):
+        prepare_foreground(rgba, segment(rgba, ConstantSegmenter(rgba[..., 3])), size_px=128)
