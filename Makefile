@@ -6,6 +6,7 @@
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 VENV_BPY52 := .venv-bpy52
+PICTURES := docs/demo
 INSTALL = vendor_install.py --target
 
 help:  ## list the commands
@@ -50,8 +51,8 @@ test-gpu: setup  ## the tests that need a CUDA device
 demo: setup  ## a photo becomes out/demo/{mesh.glb,scene.blend,preview.png,views.png,report.json}
 	$(PYTHON) scripts/demo.py
 
-bench: setup  ## times, memory and silhouettes of the embedded preset
-	$(PYTHON) -m one2345_blender.evaluation
+bench: setup  ## times, memory and silhouettes on the pictures of a folder: make bench PICTURES=DIR
+	$(PYTHON) -m one2345_blender.evaluation pictures $(PICTURES) --output out/bench
 
 clean:  ## remove what was built, the environments too
 	rm -rf dist build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
