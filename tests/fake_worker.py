@@ -7,6 +7,7 @@ one rule each. Command-line arguments are ignored, so it can stand in for the wo
 
 from __future__ import annotations
 
+import base64
 import os
 import signal
 import subprocess
@@ -19,7 +20,7 @@ import numpy as np
 
 from one2345_blender.contracts.errors import ForegroundError
 from one2345_blender.contracts.job import ElevationEstimate, JobSpec, RunReport
-from one2345_blender.contracts.job_folder import MESH_NPZ, atomic_write
+from one2345_blender.contracts.job_folder import MESH_NPZ, PHOTO_PNG, atomic_write
 from one2345_blender.contracts.mesh import ColoredMesh, save_npz
 from one2345_blender.contracts.messages import PROTOCOL_VERSION
 from one2345_blender.contracts.progress import (
@@ -40,6 +41,11 @@ BOX_SRGB = (128, 64, 200, 255)
 SOURCE_SIZE_PX = (640, 400)
 CROP_BOX_PX = (250.0, -20.0, 300.0)
 ELEVATION_DEG = 25.0
+
+_GREY_PNG = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGNoaGgAAAMEAYFL09IQAAAAAElFTkSuQmCC"
+)
+"""One grey pixel, so that no imaging library is needed."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +94,11 @@ def convert(spec: JobSpec, on_event: OnEvent) -> FakeResult:
     path = spec.output_dir / MESH_NPZ
     with atomic_write(path) as file:
         save_npz(box_mesh(), file)
-    return FakeResult(files={"mesh_npz": str(path)}, report=_report(spec).to_dict())
+    photo_path = spec.output_dir / PHOTO_PNG
+    with atomic_write(photo_path) as file:
+        file.write(_GREY_PNG)
+    files = {"mesh_npz": str(path), "photo": str(photo_path)}
+    return FakeResult(files=files, report=_report(spec).to_dict())
 
 
 def _report(spec: JobSpec) -> RunReport:

@@ -13,6 +13,8 @@ from ..contracts.errors import EnvironmentMissingError
 
 PYTHON_VARIABLE = "ONE2345_PYTHON"
 _WORKER_MODULE = "one2345_blender.worker"
+_RUNTIME_IS_COMPLETE = ".complete"
+"""The file that vendor_install.py leaves in an environment once it is whole."""
 _RUNTIME_PYTHON = Path("Scripts/python.exe") if sys.platform == "win32" else Path("bin/python")
 _PACKAGE_PARENT = Path(__file__).resolve().parents[2]
 _STEERING_PREFIXES = ("PYTHON", "__PYVENV")
@@ -34,7 +36,7 @@ def find_worker_python(
     Args:
         preferred: Path from the add-on's preferences; empty: none chosen.
         environ: The process environment.
-        runtime_dir: The virtual environment that the add-on's installer makes, if it may exist.
+        runtime_dir: The environment that vendor_install.py makes, if there is a place for it.
 
     Raises:
         EnvironmentMissingError: A named interpreter is not there, or none is named and no runtime
@@ -44,7 +46,7 @@ def find_worker_python(
         return _existing(Path(preferred), "the add-on's preferences")
     if named := environ.get(PYTHON_VARIABLE, ""):
         return _existing(Path(named), f"the environment variable {PYTHON_VARIABLE}")
-    if runtime_dir is not None and (runtime_dir / _RUNTIME_PYTHON).is_file():
+    if runtime_dir is not None and (runtime_dir / _RUNTIME_IS_COMPLETE).is_file():
         return runtime_dir / _RUNTIME_PYTHON
     raise EnvironmentMissingError(
         "No Python environment for the One-2-3-45 worker is set up.",

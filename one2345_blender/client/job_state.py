@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
+from ..contracts.errors import One2345Error
 from ..contracts.messages import TERMINAL_EVENTS, Message
 
 
@@ -77,6 +78,12 @@ class JobState:
 def cancel_requested(state: JobState) -> JobState:
     """The state after the user asked to cancel."""
     return state if state.is_final else replace(state, status=JobStatus.CANCELLING)
+
+
+def failed(state: JobState, error: One2345Error) -> JobState:
+    """The state after `error` happened on this side of the wire."""
+    failure = JobFailure(code=error.code, message=error.message, hint=error.hint)
+    return replace(state, status=JobStatus.FAILED, failure=failure)
 
 
 def advance(state: JobState, event: Message) -> JobState:

@@ -21,6 +21,7 @@ def pythons(tmp_path: Path) -> dict[str, Path]:
     for path in paths.values():
         path.parent.mkdir(parents=True)
         path.touch()
+    (tmp_path / "runtime" / ".complete").touch()
     return paths
 
 
@@ -50,8 +51,11 @@ def test_a_named_interpreter_that_is_missing_is_not_passed_over(
             )
 
 
-@pytest.mark.parametrize("runtime_dir", [None, Path("nowhere")])
-def test_no_interpreter_says_what_to_do(runtime_dir: Path | None) -> None:
+@pytest.mark.parametrize("runtime", [None, "nowhere", "preferred"], ids=str)
+def test_no_interpreter_says_what_to_do(
+    runtime: str | None, pythons: dict[str, Path], tmp_path: Path
+) -> None:
+    runtime_dir = tmp_path / runtime if runtime else None  # "preferred" is not marked complete
     with pytest.raises(EnvironmentMissingError) as caught:
         find_worker_python(preferred="", environ={}, runtime_dir=runtime_dir)
     assert "ONE2345_PYTHON" in caught.value.hint and "Preferences" in caught.value.hint

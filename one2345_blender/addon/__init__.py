@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The Blender skin: operators, panel, preferences. The only room that imports bpy."""
+
+from __future__ import annotations
+
+import bpy
+
+from . import operators, panels, preferences, properties, session
+
+CLASSES: tuple[type, ...] = (
+    preferences.ONE2345_AP_preferences,
+    properties.ONE2345_PG_settings,
+    operators.ONE2345_OT_image_to_mesh,
+    operators.ONE2345_OT_cancel,
+    panels.ONE2345_PT_main,
+)
+
+
+def register() -> None:
+    """Add everything to Blender."""
+    for cls in CLASSES:
+        bpy.utils.register_class(cls)
+    properties.attach()
+    session.attach()
+
+
+def unregister() -> None:
+    """Take everything back and end the worker."""
+    session.detach()
+    properties.detach()
+    for cls in reversed(CLASSES):
+        bpy.utils.unregister_class(cls)

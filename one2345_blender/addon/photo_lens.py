@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The lens that sees the whole photo when the method saw only a square crop of it (pure maths)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..contracts.cameras import FOCAL_PER_SIDE
+
+SENSOR_MM = 36.0
+"""Side of the sensor along the fitted axis, millimetres; Blender's default width."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhotoLens:
+    """Blender's camera parameters; `SENSOR_MM` spans the axis that `sensor_fit` names."""
+
+    sensor_fit: str
+    """`HORIZONTAL` or `VERTICAL`."""
+    focal_mm: float
+    shift_x: float
+    """In sides of the fitted axis; positive moves the picture's frame to the right."""
+    shift_y: float
+    """In sides of the fitted axis; positive moves the picture's frame up."""
+
+
+def photo_lens(
+    crop_box_px: Sequence[float], source_size_px: Sequence[float], *, frame_aspect: float
+) -> PhotoLens:
+    """The lens whose picture is the photo, in a render frame that holds the photo centred.
+
+    The method's square view is the crop `(x0, y0, side)` in photo pixels (x right, y down; it may
+    reach over the photo's edges), its principal point the crop's centre.
+
+    Args:
+        crop_box_px: `x0, y0, side`.
+        source_size_px: Width and height of the photo.
+        frame_aspect: Width over height of the render frame. A frame wider than the photo shows
+            the photo at its full height, a narrower one at its full width (Blender's `FIT`);
+            a frame with the photo's own aspect shows exactly the photo.
+    """
+    left_px, top_px, side_px = crop_box_px
+    width_px, height_px = source_size_px
+    is_frame_wider = frame_aspect * height_px > width_px
+    fitted_px = height_px if is_frame_wider else width_px
+    centre_x_px = left_px + side_px / 2
+    centre_y_px = top_px + side_px / 2
+    return PhotoLens(
+        sensor_fit="VERTICAL" if is_frame_wider else "HORIZONTAL",
+        focal_mm=FOCAL_PER_SIDE * side_px / fitted_px * SENSOR_MM,
+        shift_x=(width_px / 2 - centre_x_px) / fitted_px,
+        shift_y=(centre_y_px - height_px / 2) / fitted_px,
+    )
