@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Geometry volume -> coloured triangle mesh: signed distance grid, marching cubes, vertex colours.
 
-Source: One-2-3-45, R/models/sparse_neus_renderer.py:881-937 and R/models/trainer_generic.py:1309-1380
+Source: One-2-3-45, R/models/sparse_neus_renderer.py:881-937, R/models/trainer_generic.py:1309-1380
 (specification section 12).
 """
 
@@ -85,7 +85,7 @@ def zero_level_set(
             f"Expected a surface in the volume, but {inside} in it is inside the object.",
             hint="Try another seed or a picture that shows the whole object more clearly.",
         )
-    grid_vertices, faces, _, _ = marching_cubes(-sdf, level=0.0, method="lorensen")
+    grid_vertices, faces, _, _ = marching_cubes(sdf, level=0.0, method="lorensen")
     vertices = grid_vertices / (np.array(sdf.shape) - 1) * 2 - 1
     return vertices.astype(np.float32), faces.astype(np.int32)
 

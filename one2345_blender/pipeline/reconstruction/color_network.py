@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Colour of a surface point as a learned blend of its colours in the views.
 
-Sources: One-2-3-45, R/models/rendering_network.py and R/models/projector.py:231-425 (specification
-section 13); the design is IBRNet's (Wang et al. 2021). The first layer on [geometry, mean, variance,
-view] is split into a part shared by all views and a part per view: same product, 3x fewer operations.
+Sources: One-2-3-45, R/models/rendering_network.py and R/models/projector.py:231-425
+(specification section 13); the design is IBRNet's (Wang et al. 2021). The first layer on [geometry,
+mean, variance, view] is split into a part shared by all views and a part per view: the same
+product with a third of the operations.
 """
+
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +20,7 @@ DIRECTION_CHANNELS = 4
 def _mlp(*channels: int) -> nn.Sequential:
     """Linear layers with an ELU after each."""
     layers: list[nn.Module] = []
-    for in_features, out_features in zip(channels[:-1], channels[1:], strict=True):
+    for in_features, out_features in pairwise(channels):
         layers += [nn.Linear(in_features, out_features), nn.ELU()]
     return nn.Sequential(*layers)
 

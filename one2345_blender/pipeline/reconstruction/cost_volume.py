@@ -2,7 +2,7 @@
 """Back-projection of the 2D features into a volume of their mean and variance over the views.
 
 Sources: One-2-3-45, R/models/sparse_sdf_network.py:221-250 and 286-401, R/ops/back_project.py:5-86.
-The features of a voxel are accumulated slab by slab, so memory does not grow with voxels x views.
+Voxels are gathered chunk by chunk, so that memory does not grow with voxels x views.
 """
 
 from dataclasses import dataclass
@@ -16,6 +16,8 @@ from .normalization import ConvNormLeaky2d
 
 MIN_DEPTH = 1e-6
 COUNT_EPS = 1e-5
+CHUNK_VOXELS = 2**15
+"""Voxels gathered at once; with 32 views of 16 channels they take 64 MiB."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,8 +68,8 @@ class CostVolumeBuilder(nn.Module):
     def forward(self, fused: Tensor, frame: VolumeFrame) -> CostVolume:
         """`fused` (V,C,H,W) -> `CostVolume`."""
         compressed = self.compress(fused)
-        slabs = self.voxel_centres(fused.device).chunk(self.volume_size)
-        gathered = [self._gather(compressed, frame, slab) for slab in slabs]
+        chunks = self.voxel_centres(fused.device).split(CHUNK_VOXELS)
+        gathered = [self._gather(compressed, frame, chunk) for chunk in chunks]
         shape = (self.volume_size,) * 3
         features = torch.cat([variance_mean for variance_mean, _ in gathered], dim=1)
         view_count = torch.cat([count for _, count in gathered]).view(shape)

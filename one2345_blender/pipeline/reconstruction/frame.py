@@ -82,10 +82,10 @@ def volume_frame(
         radius: world units.
     """
     reference_from_view = _reference_from_view(c2w, reference_c2w)
-    view_from_volume_R = reference_from_view[:, :3, :3].transpose(1, 2)
+    rotation = reference_from_view[:, :3, :3].transpose(1, 2)
     camera_centres = (reference_from_view[:, :3, 3] - centre) / radius
-    translation = -torch.einsum("vij,vj->vi", view_from_volume_R, camera_centres)
-    view_from_volume = torch.cat([view_from_volume_R, translation[..., None]], dim=2)
+    translation = -torch.einsum("vij,vj->vi", rotation, camera_centres)
+    view_from_volume = torch.cat([rotation, translation[..., None]], dim=2)
 
     reference_from_volume = torch.eye(4, dtype=torch.float64, device=c2w.device)
     reference_from_volume[:3, :3] *= radius

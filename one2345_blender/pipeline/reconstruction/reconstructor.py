@@ -11,7 +11,6 @@ import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor
-from torch.nn import functional as F
 
 from ...contracts.cameras import NEAR_FAR
 from ...contracts.errors import OptionError, PosedImagesError
@@ -23,10 +22,7 @@ from .frame import VolumeFrame, frusta_bounds, sphere_bounds, volume_frame
 from .geometry_volume import GeometryVolume
 from .sdf_network import SdfNetwork, sample_latents, trilinear
 from .unet3d import UNet3d
-
-MIN_COLOR_DEPTH = 1e-3
-OUTSIDE_IMAGE = 2.0
-"""Normalised image coordinate that certainly samples zeros."""
+from .view_sampling import sample_views
 
 
 class SparseNeuSReconstructor(ModelMixin, ConfigMixin):
@@ -50,7 +46,7 @@ class SparseNeuSReconstructor(ModelMixin, ConfigMixin):
         abs_gamma: scale the 2D normalisation by |gamma| + 1e-5.
         sum_over_all_views: keep image samples of views that do not see the voxel in its sums.
         unbounded_far_sites: stride-2 convolutions get a site beyond an even far border.
-        strict_latent_bounds: latents are zero on the near faces of the cube and continue half a
+        strict_latent_bounds: latents are zero on the near faces of the cube and continue one
             voxel beyond the far faces.
     """
 
@@ -149,8 +145,14 @@ class SparseNeuSReconstructor(ModelMixin, ConfigMixin):
         Raises:
             PosedImagesError: fewer images than `min_views_per_voxel`, wrong sizes.
         """
-        self._check_images(rgb, c2w)
         frame = self.place_volume(c2w, K, reference_c2w, near_far)
+        return self.encode_in_frame(rgb, frame, on_event=on_event)
+
+    def encode_in_frame(
+        self, rgb: Tensor, frame: VolumeFrame, *, on_event: OnEvent = ignore_events
+    ) -> GeometryVolume:
+        """Images (V,3,S,S), as in `encode`, whose cameras `frame` holds -> `GeometryVolume`."""
+        self._check_images(rgb, len(frame.camera_centres))
         on_event(StageStarted("features"))
         fused = self.feature_net(rgb).fused()
         on_event(StageStarted("cost_volume"))
@@ -164,7 +166,10 @@ class SparseNeuSReconstructor(ModelMixin, ConfigMixin):
 
     def sdf(self, volume: GeometryVolume, points: Tensor) -> Tensor:
         """Signed distance (P,) in volume units, negative inside, at volume points (P,3)."""
-        return self.sdf_network.sdf(points, self._latents(volume, points))
+        latents = sample_latents(
+            volume.features, points, strict_bounds=self.config["strict_latent_bounds"]
+        )
+        return self.sdf_network.sdf(points, latents)
 
     def sdf_and_gradient(self, volume: GeometryVolume, points: Tensor) -> tuple[Tensor, Tensor]:
         """Signed distance (P,) and its gradient (P,3) with respect to the volume points (P,3)."""
@@ -176,8 +181,7 @@ class SparseNeuSReconstructor(ModelMixin, ConfigMixin):
 
     def color(self, volume: GeometryVolume, points: Tensor, normals: Tensor) -> Tensor:
         """sRGB colours (P,3), 0..1, at volume points (P,3) with unit outward `normals` (P,3)."""
-        view_features, in_image = self.sample_views(volume, points)
-        seen = in_image & self._in_valid_volume(volume, points)
+        view_features, seen = sample_views(volume, points)
         return self.color_network(
             trilinear(volume.features, points, padding_mode="zeros"),
             view_features,
@@ -185,38 +189,11 @@ class SparseNeuSReconstructor(ModelMixin, ConfigMixin):
             seen,
         )
 
-    def sample_views(self, volume: GeometryVolume, points: Tensor) -> tuple[Tensor, Tensor]:
-        """Colours and image features (V,P,3+F) at volume points (P,3), and which views hold them.
-
-        Samples outside an image are zero.
-        """
+    def _check_images(self, rgb: Tensor, num_cameras: int) -> None:
         size_px = self.config["image_size_px"]
-        uv, depth = volume.frame.project(points)
-        grid = 2 * uv / depth.clamp_min(MIN_COLOR_DEPTH)[..., None] / (size_px - 1) - 1
-        grid = torch.where(grid.abs() > 1, torch.full_like(grid, OUTSIDE_IMAGE), grid)
-        samples = F.grid_sample(
-            volume.view_features,
-            grid[:, None],
-            mode="bilinear",
-            padding_mode="zeros",
-            align_corners=True,
-        )
-        return samples[:, :, 0].transpose(1, 2), (grid.abs() < 1).all(-1)
-
-    def _latents(self, volume: GeometryVolume, points: Tensor) -> Tensor:
-        return sample_latents(
-            volume.features, points, strict_bounds=self.config["strict_latent_bounds"]
-        )
-
-    def _in_valid_volume(self, volume: GeometryVolume, points: Tensor) -> Tensor:
-        validity = trilinear(volume.valid[None].float(), points, padding_mode="zeros")[:, 0]
-        return (points.abs() < 1).all(-1) & (validity > 0)
-
-    def _check_images(self, rgb: Tensor, c2w: Tensor) -> None:
-        size_px = self.config["image_size_px"]
-        if rgb.shape[1:] != (3, size_px, size_px) or len(rgb) != len(c2w):
+        if rgb.shape[1:] != (3, size_px, size_px) or len(rgb) != num_cameras:
             raise PosedImagesError(
-                f"Expected one (3, {size_px}, {size_px}) image for each of {len(c2w)} cameras, "
+                f"Expected one (3, {size_px}, {size_px}) image for each of {num_cameras} cameras, "
                 f"got images of shape {tuple(rgb.shape)}.",
                 hint=f"Resize the images to {size_px} x {size_px} px.",
             )

@@ -2,7 +2,8 @@
 """Signed distance of a point from its position and the volume's features there.
 
 Sources: One-2-3-45, R/models/sparse_sdf_network.py:35-136 and 402-420, R/ops/grid_sampler.py:64-216
-(specification section 10); initialised like a sphere (Atzmon and Lipman 2020).
+(specification section 10). Initialised to a sphere that ignores the latents (Atzmon and Lipman
+2020).
 """
 
 import math
@@ -76,17 +77,20 @@ class SdfNetwork(nn.Module):
         first = torch.zeros(hidden, encoded)
         first[:, :3] = torch.randn(hidden, 3) * math.sqrt(2 / hidden)
         self.lin0.set_weight(first, 0.0)
-        self.lin1.set_weight(torch.randn(hidden, wide) * math.sqrt(2 / hidden), 0.0)
-        last = math.sqrt(math.pi / wide) + 1e-4 * torch.randn(hidden, wide)
+        middle = torch.randn(hidden, wide) * math.sqrt(2 / hidden)
+        middle[:, hidden:] = 0
+        self.lin1.set_weight(middle, 0.0)
+        last = math.sqrt(math.pi / hidden) + 1e-4 * torch.randn(hidden, wide)
+        last[:, hidden:] = 0
         self.lin2.set_weight(last, -radius)
 
 
 def sample_latents(features: Tensor, points: Tensor, *, strict_bounds: bool) -> Tensor:
     """Trilinear samples (P,C) of `features` (C,X,Y,Z) at volume points (P,3).
 
-    A point is inside while its grid index lies strictly between 0 and the size on every axis, so the
-    near faces of the cube get zeros and half a voxel beyond the far faces the border value; with
-    `strict_bounds` off the closed cube is inside.
+    A point is inside while its grid index lies strictly between 0 and the size on every axis: the
+    near faces of the cube get zeros, and one voxel beyond the far faces the border value. With
+    `strict_bounds` off, the closed cube is inside.
     """
     size = torch.tensor(features.shape[1:], device=points.device)
     index = (points + 1) / 2 * (size - 1)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """3D U-Net on the cost volume, dense with a mask of active voxels.
 
-Equal to the sparse network of One-2-3-45 (R/tsparse/modules.py:259-304 on torchsparse 1.4): inactive
-sites are zero, and the normalisation statistics run over active sites only (specification section 9).
+Equal to the sparse network of One-2-3-45 (R/tsparse/modules.py:259-304 on torchsparse 1.4):
+inactive sites are zero, and the statistics of the normalisation run over active sites only
+(specification section 9).
 """
 
 from functools import partial
@@ -38,7 +39,10 @@ class SparseBlock(nn.Module):
     def forward(self, x: Tensor, active: Tensor) -> Tensor:
         """`x` (1,C,...) on the input grid; `active` (...) bool on the output grid."""
         y = self.conv(x) if isinstance(self.conv, nn.Conv3d) else self._upsample(x, active)
-        return F.relu(self.norm(y, active)) * active
+        sites = y[0].permute(1, 2, 3, 0)[active]  # (N,C), the layout that the original normalises
+        volume = y.new_zeros((*active.shape, y.shape[1]))
+        volume[active] = F.relu(self.norm(sites))
+        return volume.permute(3, 0, 1, 2)[None]
 
     def _upsample(self, x: Tensor, active: Tensor) -> Tensor:
         missing = [

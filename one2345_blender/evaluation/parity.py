@@ -1,0 +1,277 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Largest difference to the original's recorded numbers, intermediate by intermediate.
+
+A recording (`ref48.npz`, `ref96.npz`) holds inputs and outputs of the original's reconstruction
+with the weights of `ckpt_seed0_vol96.pth`; its keys are listed in the recordings' README. What a
+file holds is compared, so an excerpt serves as well. docs/numerical_parity.md explains the
+tolerances.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..contracts.cameras import CameraRig, FloatArray
+from ..contracts.mesh import ColoredMesh
+from ..contracts.transforms_json import read_transforms
+from ..pipeline.meshing import extract_mesh, sdf_grid
+from ..pipeline.reconstruction.checkpoint import load_original_checkpoint
+from ..pipeline.reconstruction.color_network import ray_differences
+from ..pipeline.reconstruction.frame import VolumeFrame
+from ..pipeline.reconstruction.geometry_volume import GeometryVolume
+from ..pipeline.reconstruction.reconstructor import SparseNeuSReconstructor
+from ..pipeline.reconstruction.sdf_network import sample_latents, trilinear
+from ..pipeline.reconstruction.view_sampling import sample_views
+
+CAMERA_TOLERANCE = 1e-4
+FEATURE_TOLERANCE = 1e-4
+COST_TOLERANCE = 1e-4
+UNET_TOLERANCE = 5e-4
+SDF_TOLERANCE = 1e-4
+COLOR_TOLERANCE = 1e-3
+VERTEX_TOLERANCE = 1e-3
+"""Of the cube's half side."""
+COLOR_LEVEL_TOLERANCE = 1.0
+"""Of 255: the recording truncates."""
+NUM_THREADS = 2
+"""As the recording had: the statistics of the sparse normalisation depend on it from 96^3 on."""
+
+Recording = Mapping[str, NDArray]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """One line of the table."""
+
+    name: str
+    largest: float
+    magnitude: float
+    """Largest absolute value in the recording."""
+    tolerance: float
+
+    @property
+    def is_within(self) -> bool:
+        return self.largest <= self.tolerance
+
+
+def main(argv: list[str]) -> None:
+    """`python -m one2345_blender.evaluation parity`."""
+    parser = argparse.ArgumentParser(prog="evaluation parity", description=__doc__)
+    parser.add_argument("--reference", type=Path, required=True, help="folder of the recordings")
+    parser.add_argument("--volume-size", type=int, nargs="+", default=[48, 96], choices=(48, 96))
+    args = parser.parse_args(argv)
+    torch.set_num_threads(NUM_THREADS)
+    posed = read_transforms(args.reference / "scene_polar60")
+    for volume_size in args.volume_size:
+        with np.load(args.reference / f"ref{volume_size}.npz") as recording:
+            reconstructor = original_reconstructor(
+                args.reference / "ckpt_seed0_vol96.pth", volume_size
+            )
+            images = recording["in_images_u8"]
+            differences = compare(
+                reconstructor, recording, images, posed.cameras, posed.reference_c2w
+            )
+            print(f"## {volume_size}^3\n\n{format_table(list(differences))}\n")
+
+
+def format_table(differences: list[Difference]) -> str:
+    """Markdown."""
+    lines = ["| intermediate | largest difference | largest value | tolerance | within |"]
+    lines.append("|---|---|---|---|---|")
+    lines += [
+        f"| {d.name} | {d.largest:.1e} | {d.magnitude:.3g} | {d.tolerance:.0e} "
+        f"| {'yes' if d.is_within else 'NO'} |"
+        for d in differences
+    ]
+    return "\n".join(lines)
+
+
+def original_reconstructor(checkpoint: Path, volume_size: int) -> SparseNeuSReconstructor:
+    """The network with the original's settings and the weights of an original checkpoint."""
+    voxel_size = {"voxel_size": None} if volume_size != 96 else {}
+    reconstructor = SparseNeuSReconstructor(volume_size=volume_size, **voxel_size)
+    load_original_checkpoint(reconstructor, checkpoint)
+    return reconstructor.eval()
+
+
+@torch.no_grad()
+def compare(
+    reconstructor: SparseNeuSReconstructor,
+    recording: Recording,
+    images: NDArray[np.uint8],
+    cameras: CameraRig,
+    reference_c2w: FloatArray,
+) -> Iterator[Difference]:
+    """Every intermediate in the order of the computation.
+
+    The cameras are compared first; then the network runs with the recorded ones, whose float32
+    rounding decides for a few border voxels whether a view sees them.
+    """
+    rgb = torch.from_numpy(images).float() / 255
+    exact = reconstructor.place_volume(
+        torch.from_numpy(cameras.c2w),
+        torch.from_numpy(cameras.K),
+        torch.from_numpy(reference_c2w),
+        cameras.near_far,
+    )
+    yield from _compare_cameras(exact, recording)
+    frame = replace(
+        exact,
+        px_from_volume=torch.from_numpy(recording["in_affine_mats"][0, :, :3]),
+        camera_centres=torch.from_numpy(recording["in_c2ws"][0, :, :3, 3]),
+    )
+    yield from _compare_features(reconstructor, rgb, recording)
+    layers = _UNetProbe(reconstructor.unet3d, recording)
+    volume = reconstructor.encode_in_frame(rgb, frame)
+    yield from layers.differences
+    yield from _compare_volume(reconstructor, volume, recording)
+    yield from _compare_sdf(reconstructor, volume, recording)
+    yield from _compare_colors(reconstructor, volume, recording)
+    mesh = extract_mesh(reconstructor, volume, len(recording["mc_field"]))
+    yield from _compare_mesh(mesh, frame, recording)
+
+
+def _difference(name: str, ours: Tensor | NDArray, theirs: NDArray, tolerance: float) -> Difference:
+    ours = ours.numpy() if isinstance(ours, Tensor) else ours
+    difference = np.abs(ours.astype(np.float64) - theirs)
+    return Difference(
+        name=name,
+        largest=float(difference.max()),
+        magnitude=float(np.abs(theirs.astype(np.float64)).max()),
+        tolerance=tolerance,
+    )
+
+
+def _compare_cameras(frame: VolumeFrame, recording: Recording) -> Iterator[Difference]:
+    affine, centres = recording["in_affine_mats"][0, :, :3], recording["in_c2ws"][0, :, :3, 3]
+    yield _difference("camera matrices", frame.px_from_volume, affine, CAMERA_TOLERANCE)
+    yield _difference("camera centres", frame.camera_centres, centres, CAMERA_TOLERANCE)
+
+
+def _compare_features(
+    reconstructor: SparseNeuSReconstructor, rgb: Tensor, recording: Recording
+) -> Iterator[Difference]:
+    pyramid = reconstructor.feature_net(rgb)
+    fused = pyramid.fused()
+    row, column = recording["feat_px_yx"].T
+    found = {
+        "pyr_feat2_views_0_13_31": pyramid.coarse[[0, 13, 31]],
+        "pyr_feat1_view_13_strided4": pyramid.middle[13][:, ::4, ::4],
+        "feat56_at_px": fused[:, :, row, column],
+        "compress16_at_px": reconstructor.cost_volume.compress(fused)[:, :, row, column],
+    }
+    for key in found.keys() & recording.keys():
+        yield _difference(key, found[key], recording[key], FEATURE_TOLERANCE)
+
+
+class _UNetProbe:
+    """Compares the inputs and outputs of the U-Net and its layers as they appear."""
+
+    def __init__(self, unet3d: nn.Module, recording: Recording) -> None:
+        self.recording = recording
+        self.differences: list[Difference] = []
+        unet3d.register_forward_pre_hook(self._compare_cost)
+        for name, layer in unet3d.named_children():
+            layer.register_forward_hook(self._layer_hook(name))
+
+    def _compare_cost(self, _module: nn.Module, inputs: tuple[Tensor, Tensor]) -> None:
+        features, active = inputs
+        bits = np.packbits(active.numpy())
+        self._add("active voxels", bits, self.recording["active_coords_bits"], 0.0)
+        key = "cost_volume_sample"
+        self._add(key, self._at(features, "sample_coords"), self.recording[key], COST_TOLERANCE)
+
+    def _layer_hook(self, name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
+        def compare_layer(_module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            num_sites, stride = self.recording[f"unet_{name}_n_stride"]
+            count = inputs[1].sum().numpy()
+            self._add(f"{name} sites", count, np.asarray(num_sites), 0.0)
+            values = self._at(output[0], f"unet_{name}_coords", int(stride))
+            self._add(name, values, self.recording[f"unet_{name}_feats"], UNET_TOLERANCE)
+
+        return compare_layer
+
+    def _at(self, volume: Tensor, coords_key: str, stride: int = 1) -> Tensor:
+        x, y, z = (self.recording[coords_key][:, :3].astype(np.int64) // stride).T
+        return volume[:, x, y, z].T
+
+    def _add(self, name: str, ours: Tensor | NDArray, theirs: NDArray, tolerance: float) -> None:
+        self.differences.append(_difference(name, ours, theirs, tolerance))
+
+
+def _compare_volume(
+    reconstructor: SparseNeuSReconstructor, volume: GeometryVolume, recording: Recording
+) -> Iterator[Difference]:
+    x, y, z = recording["sample_coords"][:, :3].astype(np.int64).T
+    sampled = volume.features[:, x, y, z].T
+    yield _difference("unet_out_sample", sampled, recording["unet_out_sample"], UNET_TOLERANCE)
+    key = "geometry_volume_strided3"
+    if key in recording:
+        strided = volume.features[:, ::3, ::3, ::3]
+        yield _difference(key, strided, recording[key], UNET_TOLERANCE)
+
+
+def _compare_sdf(
+    reconstructor: SparseNeuSReconstructor, volume: GeometryVolume, recording: Recording
+) -> Iterator[Difference]:
+    points = torch.from_numpy(recording["sdf_pts"])
+    latents = sample_latents(volume.features, points, strict_bounds=True)
+    full = reconstructor.sdf_network(points, latents)
+    features = recording["sdf_feat127_at_pts"]
+    yield _difference("latents", latents, recording["sdf_latent_at_pts"], UNET_TOLERANCE)
+    yield _difference("sdf_feat127", full[: len(features), 1:], features, SDF_TOLERANCE)
+    sdf = reconstructor.sdf(volume, points)
+    yield _difference("sdf_at_pts", sdf, recording["sdf_at_pts"][:, 0], SDF_TOLERANCE)
+    for resolution in (32, 64):
+        key = f"sdf_grid{resolution}"
+        if key in recording:
+            grid = sdf_grid(reconstructor, volume, resolution)
+            yield _difference(key, grid, recording[key], SDF_TOLERANCE)
+
+
+def _compare_colors(
+    reconstructor: SparseNeuSReconstructor, volume: GeometryVolume, recording: Recording
+) -> Iterator[Difference]:
+    points = torch.from_numpy(recording["colour_pts"])
+    normals = torch.from_numpy(recording["colour_normals"])
+    geometry = trilinear(volume.features, points, padding_mode="zeros")
+    yield _difference("colour geometry", geometry, recording["colour_geo_feat"], UNET_TOLERANCE)
+    samples, seen = sample_views(volume, points)
+    theirs = recording["colour_rgbfeat_first64"]
+    ours = samples[:, : theirs.shape[1]]
+    yield _difference("colour view features", ours, theirs, FEATURE_TOLERANCE)
+    theirs = recording["colour_ray_diff_first256"]
+    rays = ray_differences(volume.frame.camera_centres, points, normals)[:, : theirs.shape[1]]
+    yield _difference("colour directions", rays, theirs, FEATURE_TOLERANCE)
+    yield _difference("colour mask", seen.numpy(), recording["colour_mask"], 0.0)
+    rgb = reconstructor.color(volume, points, normals)
+    yield _difference("colour", rgb, recording["colour_rgb"], COLOR_TOLERANCE)
+    _, gradient = reconstructor.sdf_and_gradient(volume, points)
+    directions = F.normalize(gradient.detach(), dim=-1, eps=1e-6)
+    yield _difference("normals", directions, recording["colour_normals"], COLOR_TOLERANCE)
+
+
+def _compare_mesh(
+    mesh: ColoredMesh, frame: VolumeFrame, recording: Recording
+) -> Iterator[Difference]:
+    """Each recorded vertex against the nearest one of ours, with its colour."""
+    theirs = recording["ply_vertices"]
+    distance, nearest = cKDTree(mesh.vertices).query(theirs)
+    yield Difference(
+        name="mesh vertices",
+        largest=float(distance.max()) / frame.radius,
+        magnitude=float(np.abs(theirs).max()) / frame.radius,
+        tolerance=VERTEX_TOLERANCE,
+    )
+    colors = mesh.vertex_colors[nearest, :3]
+    yield _difference("mesh colours", colors, recording["ply_rgb"], COLOR_LEVEL_TOLERANCE)

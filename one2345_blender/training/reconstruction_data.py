@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Examples for the reconstruction network: source views, points and colours of one rig.
+
+The sources are the method's 32 near views, either true renders, disturbed so that they look like
+predicted ones, or the view generator's own predictions. The targets are always the true renders.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..contracts.cameras import c2w_from_viewpoints, method_intrinsics
+from ..pipeline.view_schedule import NUM_STAGE1_VIEWS, method_viewpoints
+from .framing import MAX_OBJECT_RADIUS
+from .renders import RenderedRigs, load_rigs
+from .targets import DepthRig, SdfTarget, unproject
+
+NEAR_SURFACE_SPREADS = (0.008, 0.04)
+"""Standard deviations of the points around the surface, world units."""
+MAX_POSE_JITTER_DEG = 3.0
+PREDICTED_SHARE = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceViews:
+    """Posed images as the network gets them."""
+
+    rgb: Tensor
+    """(S,3,H,W) float32 sRGB 0..1 on white."""
+    c2w: Tensor
+    """(S,4,4) float32, OpenCV axes."""
+    K: Tensor
+    """(3,3) float32, pixels."""
+    reference_c2w: Tensor
+    """(4,4) of the rig's view 0."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReconstructionExample:
+    """One rig of one object."""
+
+    sources: SourceViews
+    points: Tensor
+    """(P,3) world."""
+    sdf: Tensor
+    """(P,) truncated signed distance, world units."""
+    surface_points: Tensor
+    """(Q,3) world."""
+    surface_rgb: Tensor
+    """(Q,3) sRGB 0..1."""
+
+
+def depth_rig(rigs: RenderedRigs, rig: int) -> DepthRig:
+    """The depth maps and cameras of one rig."""
+    viewpoints = method_viewpoints(float(rigs.elevation_deg[rig]))
+    return DepthRig(
+        depth=torch.from_numpy(rigs.depth[rig].astype(np.float32)),
+        c2w=torch.from_numpy(c2w_from_viewpoints(viewpoints)),
+        K=torch.from_numpy(method_intrinsics(rigs.rgb.shape[-2])),
+    )
+
+
+def source_views(
+    rgb: NDArray[np.uint8], elevation_deg: float, chosen: NDArray[np.int64] | None = None
+) -> SourceViews:
+    """The `chosen` ones (all by default) of the 32 near views `rgb` (32,H,W,3)."""
+    viewpoints = method_viewpoints(elevation_deg)
+    c2w = torch.from_numpy(c2w_from_viewpoints(viewpoints))
+    index = torch.arange(len(rgb)) if chosen is None else torch.from_numpy(chosen)
+    images = torch.from_numpy(rgb)[index].permute(0, 3, 1, 2).contiguous()
+    return SourceViews(
+        rgb=images.float() / 255,
+        c2w=c2w[NUM_STAGE1_VIEWS:][index],
+        K=torch.from_numpy(method_intrinsics(rgb.shape[-2])),
+        reference_c2w=c2w[0],
+    )
+
+
+class ReconstructionData:
+    """Draws examples from rendered objects.
+
+    Args:
+        data_dir: Holds `renders/<asset_id>.npz` and, as they appear, `predicted/<asset_id>.npz`
+            with `rgb` (R,32,H,W,3) uint8.
+        asset_ids: Objects to draw from.
+        num_points: P.
+        num_surface_points: Q.
+        seed: Everything random follows from it.
+    """
+
+    def __init__(
+        self,
+        data_dir: Path,
+        asset_ids: Sequence[str],
+        *,
+        num_points: int,
+        num_surface_points: int,
+        seed: int,
+    ) -> None:
+        self.data_dir = data_dir
+        self.asset_ids = list(asset_ids)
+        self.num_points = num_points
+        self.num_surface_points = num_surface_points
+        self._rng = np.random.default_rng(seed)
+        self._generator = torch.Generator().manual_seed(seed)
+
+    def draw(self, num_sources: int) -> ReconstructionExample:
+        """A random rig of a random object, `num_sources` of its near views as sources."""
+        rng = self._rng
+        asset_id = self.asset_ids[rng.integers(len(self.asset_ids))]
+        rigs = load_rigs(self.data_dir / "renders" / f"{asset_id}.npz")
+        rig = int(rng.integers(len(rigs.rgb)))
+        elevation_deg = float(rigs.elevation_deg[rig])
+        chosen = _spread_choice(num_sources, len(rigs.rgb[rig]) - NUM_STAGE1_VIEWS, rng)
+        predicted = self.data_dir / "predicted" / f"{asset_id}.npz"
+        if predicted.is_file() and rng.random() < PREDICTED_SHARE:
+            with np.load(predicted) as views:
+                sources = source_views(views["rgb"][rig], elevation_deg, chosen)
+        else:
+            true_views = rigs.rgb[rig, NUM_STAGE1_VIEWS:]
+            sources = self._disturb(source_views(true_views, elevation_deg, chosen))
+        return self._with_targets(sources, depth_rig(rigs, rig), rigs.rgb[rig])
+
+    def _with_targets(
+        self, sources: SourceViews, rig: DepthRig, rgb: NDArray[np.uint8]
+    ) -> ReconstructionExample:
+        generator = self._generator
+        target = SdfTarget(rig, generator)
+        points = self._query_points(target.surface.points)
+        coloured = unproject(rig, self.num_surface_points, generator)
+        row, column = coloured.pixel.unbind(1)
+        colors = torch.from_numpy(rgb)[coloured.view, row, column].float() / 255
+        return ReconstructionExample(
+            sources=sources,
+            points=points,
+            sdf=target(points),
+            surface_points=coloured.points,
+            surface_rgb=colors,
+        )
+
+    def _query_points(self, surface: Tensor) -> Tensor:
+        """Two thirds around the surface, one third uniform in the volume."""
+        generator, third = self._generator, self.num_points // 3
+        chosen = torch.randint(len(surface), (2 * third,), generator=generator)
+        spread = torch.tensor(NEAR_SURFACE_SPREADS).repeat_interleave(third)[:, None]
+        noise = torch.randn(2 * third, 3, generator=generator)
+        uniform = torch.rand(self.num_points - 2 * third, 3, generator=generator) * 2 - 1
+        near = surface[chosen] + spread * noise
+        return torch.cat([near, uniform * MAX_OBJECT_RADIUS])
+
+    def _disturb(self, sources: SourceViews) -> SourceViews:
+        """Blur, colour drift, pixel shifts and pose errors, each view on its own."""
+        rng, generator = self._rng, self._generator
+        num_views = len(sources.rgb)
+        strength = float(rng.random())
+        rgb = sources.rgb
+        if rng.random() < 0.5:
+            rgb = _blur(rgb, sigma_px=0.3 + 1.2 * float(rng.random()))
+        shift_px = torch.randn(num_views, 2, generator=generator) * strength
+        rgb = _shift(rgb, shift_px)
+        gain = 1 + 0.1 * strength * torch.randn(num_views, 3, 1, 1, generator=generator)
+        object_share = 1 - rgb.amin(1, keepdim=True)
+        rgb = torch.where(object_share > 0.02, (rgb * gain).clamp(0, 1), rgb)
+        limit_deg = MAX_POSE_JITTER_DEG * strength
+        return SourceViews(
+            rgb=rgb,
+            c2w=_jitter_poses(sources.c2w, limit_deg, generator),
+            K=sources.K,
+            reference_c2w=sources.reference_c2w,
+        )
+
+
+def _spread_choice(num_sources: int, num_views: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """`num_sources` of the views, taken evenly from the groups around the stage-1 views."""
+    groups = np.arange(num_views).reshape(NUM_STAGE1_VIEWS, -1)
+    order = rng.permutation(rng.permuted(groups, axis=1)).T.reshape(-1)
+    return np.sort(order[:num_sources])
+
+
+def _blur(rgb: Tensor, sigma_px: float) -> Tensor:
+    offsets = torch.arange(-3, 4, dtype=torch.float32)
+    kernel = torch.exp(-(offsets**2) / (2 * sigma_px**2))
+    kernel = (kernel / kernel.sum()).repeat(3, 1)
+    padded = F.pad(rgb, (3, 3, 3, 3), mode="replicate")
+    rows = F.conv2d(padded, kernel[:, None, :, None], groups=3)
+    return F.conv2d(rows, kernel[:, None, None, :], groups=3)
+
+
+def _shift(rgb: Tensor, shift_px: Tensor) -> Tensor:
+    theta = torch.eye(2, 3).repeat(len(rgb), 1, 1)
+    theta[:, :, 2] = 2 * shift_px / rgb.shape[-1]
+    grid = F.affine_grid(theta, list(rgb.shape), align_corners=False)
+    return F.grid_sample(rgb, grid, padding_mode="border", align_corners=False)
+
+
+def _jitter_poses(c2w: Tensor, limit_deg: float, generator: torch.Generator) -> Tensor:
+    """Turn every camera about the world origin by up to `limit_deg` about each axis."""
+    angles = (torch.rand(len(c2w), 3, generator=generator) * 2 - 1) * np.radians(limit_deg)
+    skew = torch.zeros(len(c2w), 4, 4)
+    for axis, (i, j) in enumerate(((1, 2), (2, 0), (0, 1))):
+        skew[:, i, j], skew[:, j, i] = -angles[:, axis], angles[:, axis]
+    return torch.linalg.matrix_exp(skew) @ c2w

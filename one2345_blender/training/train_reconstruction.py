@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Train the embedded reconstruction network: the original's, in a cube around the object.
+
+Where the original learns from rendered rays for days on GPUs, this learns from depth directly: the
+truncated signed distance at random points and the true colour at surface points, one rig a step.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..pipeline.reconstruction.geometry_volume import GeometryVolume
+from ..pipeline.reconstruction.reconstructor import SparseNeuSReconstructor
+from .framing import MAX_OBJECT_RADIUS, VIEW_SIZE_PX
+from .reconstruction_data import ReconstructionData, ReconstructionExample
+from .run_folder import RunFolder, RunProgress, learning_rate
+from .validate_reconstruction import mean_scores, validate
+from .view_data import read_split
+
+MODULE_NAME = "reconstructor"
+COLOR_WEIGHT = 0.2
+GRADIENT_NORM_LIMIT = 1.0
+SAVE_EVERY_S = 120.0
+
+
+def embedded_reconstructor(volume_size: int) -> SparseNeuSReconstructor:
+    """The network of the embedded preset."""
+    return SparseNeuSReconstructor(
+        image_size_px=VIEW_SIZE_PX,
+        volume_size=volume_size,
+        voxel_size=None,
+        volume_bounds="sphere",
+        volume_radius=MAX_OBJECT_RADIUS,
+    )
+
+
+def losses(
+    reconstructor: SparseNeuSReconstructor, example: ReconstructionExample
+) -> dict[str, Tensor]:
+    """`sdf`: mean absolute error in volume units; `color`: mean absolute error."""
+    sources = example.sources
+    volume = reconstructor.encode(sources.rgb, sources.c2w, sources.K, sources.reference_c2w)
+    frame = volume.frame
+    sdf = reconstructor.sdf(volume, frame.to_volume(example.points))
+    surface = frame.to_volume(example.surface_points)
+    color = reconstructor.color(volume, surface, _normals(reconstructor, volume, surface))
+    return {
+        "sdf": F.l1_loss(sdf, example.sdf / frame.radius),
+        "color": F.l1_loss(color, example.surface_rgb),
+    }
+
+
+def _normals(
+    reconstructor: SparseNeuSReconstructor, volume: GeometryVolume, points: Tensor
+) -> Tensor:
+    """Unit gradients of the signed distance (P,3), as constants."""
+    _, gradient = reconstructor.sdf_and_gradient(volume, points)
+    return F.normalize(gradient.detach(), dim=-1, eps=1e-6)
+
+
+def main(argv: list[str]) -> None:
+    """Train for `--minutes` in all, over as many sittings as it takes."""
+    parser = argparse.ArgumentParser(prog="train-reconstruction", description=__doc__)
+    parser.add_argument("--data", type=Path, default=Path("out/training"))
+    parser.add_argument("--run", type=Path, default=Path("out/training/reconstruction"))
+    parser.add_argument("--export", type=Path, help="folder for the weights of the best state")
+    parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--validate-every-minutes", type=float, default=8.0)
+    parser.add_argument("--num-validation-objects", type=int, default=6)
+    parser.add_argument("--learning-rate", type=float, default=2e-3)
+    parser.add_argument("--decay-fraction", type=float, default=0.5)
+    parser.add_argument("--volume-size", type=int, default=64, help="voxels per axis in training")
+    parser.add_argument("--export-volume-size", type=int, default=64)
+    parser.add_argument("--num-sources", type=int, nargs=2, default=(8, 16), metavar=("MIN", "MAX"))
+    parser.add_argument("--num-points", type=int, default=8192)
+    parser.add_argument("--num-surface-points", type=int, default=512)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--resume", action="store_true")
+    options = parser.parse_args(argv)
+    train(options)
+
+
+def train(options: argparse.Namespace) -> None:
+    """The loop: one example a step, validation and export now and then."""
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(options.seed)
+    run = RunFolder(options.run)
+    reconstructor = embedded_reconstructor(options.volume_size)
+    optimizer = torch.optim.Adam(reconstructor.parameters(), betas=(0.9, 0.99))
+    progress = RunProgress()
+    if options.resume:
+        progress = run.restore({MODULE_NAME: reconstructor}, optimizer)
+    data = ReconstructionData(
+        options.data,
+        rendered_ids(options.data, "train"),
+        num_points=options.num_points,
+        num_surface_points=options.num_surface_points,
+        seed=options.seed + progress.step,
+    )
+    rng = np.random.default_rng(options.seed + progress.step)
+    fewest, most = options.num_sources
+    best_iou, saved_s, validated_s = 0.0, progress.seconds, progress.seconds
+    averages: dict[str, float] = {}
+    while progress.seconds < options.minutes * 60:
+        started = time.perf_counter()
+        rate = learning_rate(
+            options.learning_rate,
+            progress,
+            options.minutes * 60,
+            decay_fraction=options.decay_fraction,
+        )
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        example = data.draw(int(rng.integers(fewest, most + 1)))
+        step_losses = losses(reconstructor, example)
+        loss = step_losses["sdf"] + COLOR_WEIGHT * step_losses["color"]
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(reconstructor.parameters(), GRADIENT_NORM_LIMIT)
+        optimizer.step()
+        for name, value in step_losses.items():
+            averages[name] = 0.98 * averages.get(name, value.item()) + 0.02 * value.item()
+        progress.step += 1
+        progress.images += len(example.sources.rgb)
+        progress.seconds += time.perf_counter() - started
+
+        if progress.step % 50 == 0:
+            run.log(step=progress.step, seconds=round(progress.seconds), rate=rate, **averages)
+        if progress.seconds - saved_s > SAVE_EVERY_S:
+            saved_s = progress.seconds
+            run.save(progress, {MODULE_NAME: reconstructor}, optimizer)
+        if progress.seconds - validated_s > options.validate_every_minutes * 60:
+            validated_s = progress.seconds
+            best_iou = _validate_and_export(reconstructor, options, run, progress, best_iou)
+    run.save(progress, {MODULE_NAME: reconstructor}, optimizer)
+    _validate_and_export(reconstructor, options, run, progress, best_iou)
+
+
+def rendered_ids(data_dir: Path, part: str) -> list[str]:
+    """The ids of one part of the split whose renders are there."""
+    renders = data_dir / "renders"
+    return [name for name in read_split(data_dir, part) if (renders / f"{name}.npz").is_file()]
+
+
+def _validate_and_export(
+    reconstructor: SparseNeuSReconstructor,
+    options: argparse.Namespace,
+    run: RunFolder,
+    progress: RunProgress,
+    best_iou: float,
+) -> float:
+    """Score at the exported volume size; export if the mean IoU is the best of this sitting."""
+    exported = embedded_reconstructor(options.export_volume_size)
+    exported.load_state_dict(reconstructor.state_dict())
+    names = rendered_ids(options.data, "val")[: options.num_validation_objects]
+    scores = mean_scores(validate(exported.eval(), options.data, names, run.path / "pictures"))
+    run.log(step=progress.step, validation=scores)
+    iou = scores["true_iou"]
+    if iou > best_iou and options.export is not None:
+        exported.half().save_pretrained(options.export)
+    return max(iou, best_iou)
