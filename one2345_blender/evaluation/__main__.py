@@ -13,6 +13,7 @@ from ..contracts.errors import One2345Error
 
 COMMANDS = {
     "parity": ("parity", "differences to the original's recorded numbers"),
+    "parity-views": ("parity_views", "the same for the view synthesis"),
     "pictures": ("pictures", "convert a folder of pictures, compare the meshes with them"),
 }
 """Command, module, what it does."""

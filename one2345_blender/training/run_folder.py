@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -82,7 +81,7 @@ class RunFolder:
     def _write(self, name: str, tensors: dict[str, torch.Tensor]) -> None:
         partial = self.path / f"{name}.partial"
         save_file({key: value.contiguous() for key, value in tensors.items()}, partial)
-        os.replace(partial, self.path / f"{name}.safetensors")
+        partial.replace(self.path / f"{name}.safetensors")
 
 
 def learning_rate(

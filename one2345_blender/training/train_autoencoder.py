@@ -125,7 +125,7 @@ def _draw_views(rigs: RigViews, count: int, rng: np.random.Generator) -> np.ndar
 @torch.no_grad()
 def _validate(vae: AutoencoderKL, data_dir: Path, folder: Path) -> float | None:
     """Mean PSNR in dB over two views of each unseen object rendered so far; writes `sheet.png`."""
-    reader = RigReader(data_dir, "val", rigs_per_asset=1, max_assets=NUM_VALIDATION_OBJECTS)
+    reader = RigReader(data_dir, "val", rigs_per_asset=1, num_assets=NUM_VALIDATION_OBJECTS)
     rigs = reader.read_new()
     if not len(rigs.rgb):
         return None

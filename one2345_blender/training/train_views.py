@@ -22,12 +22,15 @@ from .validate_views import validate_views
 from .view_data import RigReader, RigViews, ViewPairs, draw_pairs, join_rigs, no_rigs
 from .view_networks import LATENT_CHANNELS, LATENT_SIZE, new_scheduler, new_view_networks
 
-BATCH_SIZE = 32
+BATCH_SIZE = 16
 PEAK_LEARNING_RATE = 1e-3
 CONDITION_DROPOUT = 0.1
 MAX_EMA_DECAY = 0.998
 LOG_EVERY_STEPS = 50
 SAVE_EVERY_S = 300.0
+READ_EVERY_S = 90.0
+ASSETS_PER_READING = 150
+"""Encoding all renders at once would hold up the start for minutes."""
 VALIDATE_EVERY_S = 600.0
 ENCODE_BATCH_SIZE = 80
 NUM_VALIDATION_OBJECTS = 16
@@ -68,8 +71,9 @@ def train_views(data_dir: Path, *, minutes: float, resume: bool, rigs_per_asset:
     rng = np.random.default_rng()
     vae = AutoencoderKL.from_pretrained(data_dir / "autoencoder" / "vae")
     reader = RigReader(data_dir, "train", rigs_per_asset=rigs_per_asset, rng=rng)
-    data = _joined(vae, _no_latents(), reader.read_new())
-    networks = new_view_networks().to(memory_format=torch.channels_last)
+    data = _joined(vae, _no_latents(), reader.read_new(max_assets=ASSETS_PER_READING))
+    networks = new_view_networks()
+    networks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     averaged = copy.deepcopy(networks).eval().requires_grad_(False)
     modules = {"networks": networks, "averaged": averaged}
     optimizer = torch.optim.AdamW(
@@ -86,7 +90,7 @@ def train_views(data_dir: Path, *, minutes: float, resume: bool, rigs_per_asset:
         parameters={name: sum(p.numel() for p in m.parameters()) for name, m in networks.items()},
     )
     total_s = 60.0 * minutes
-    saved_at_s = validated_at_s = progress.seconds
+    saved_at_s = validated_at_s = read_at_s = progress.seconds
     recent: list[float] = []
     while progress.seconds < total_s:
         started = time.monotonic()
@@ -112,7 +116,9 @@ def train_views(data_dir: Path, *, minutes: float, resume: bool, rigs_per_asset:
             run.save(progress, modules, optimizer)
             pipeline.save_pretrained(run.path / "pipeline")
             saved_at_s = progress.seconds
-            data = _joined(vae, data, reader.read_new())
+        if progress.seconds - read_at_s > READ_EVERY_S:
+            data = _joined(vae, data, reader.read_new(max_assets=ASSETS_PER_READING))
+            read_at_s = progress.seconds
         if progress.seconds - validated_at_s > VALIDATE_EVERY_S:
             validated_at_s = progress.seconds
             scores = _validate(pipeline, data_dir, run.path / f"sheet_{progress.step}.png")
@@ -195,6 +201,6 @@ def _joined(vae: AutoencoderKL, data: LatentRigs, new: RigViews) -> LatentRigs:
 
 def _validate(pipeline: Zero123Pipeline, data_dir: Path, sheet_path: Path) -> dict[str, Any] | None:
     """Scores on the unseen objects rendered so far; none where there are none."""
-    reader = RigReader(data_dir, "val", rigs_per_asset=1, max_assets=NUM_VALIDATION_OBJECTS)
+    reader = RigReader(data_dir, "val", rigs_per_asset=1, num_assets=NUM_VALIDATION_OBJECTS)
     rigs = reader.read_new()
     return validate_views(pipeline, rigs, sheet_path) if len(rigs.rgb) else None

@@ -94,7 +94,7 @@ class RigReader:
         rigs_per_asset: At most so many rigs of each object.
         rng: With it, half of the rigs are mirrored, and half of those after an object's first get
             their colour channels shuffled: new objects at no cost.
-        max_assets: At most so many objects, the first of the split.
+        num_assets: Only so many objects, the first of the split.
     """
 
     def __init__(
@@ -104,17 +104,17 @@ class RigReader:
         *,
         rigs_per_asset: int,
         rng: np.random.Generator | None = None,
-        max_assets: int | None = None,
+        num_assets: int | None = None,
     ) -> None:
         self._data_dir = data_dir
-        self._missing = read_split(data_dir, part)[:max_assets]
+        self._missing = read_split(data_dir, part)[:num_assets]
         self._rigs_per_asset = rigs_per_asset
         self._rng = rng
 
-    def read_new(self) -> RigViews:
-        """The rigs of the objects rendered since the last call."""
+    def read_new(self, *, max_assets: int | None = None) -> RigViews:
+        """The rigs of objects rendered since the last call, at most `max_assets` of them."""
         paths = {a: self._data_dir / "renders" / f"{a}.npz" for a in self._missing}
-        present = [a for a, path in paths.items() if path.is_file()]
+        present = [a for a, path in paths.items() if path.is_file()][:max_assets]
         self._missing = [a for a in self._missing if a not in set(present)]
         rigs = [rig for asset_id in present for rig in self._read(asset_id, paths[asset_id])]
         if not rigs:

@@ -82,7 +82,7 @@ def new_view_networks() -> nn.ModuleDict:
             ),
         }
     )
-    networks["unet"].set_attn_processor(AttnProcessor())
+    networks["unet"].set_attn_processor(AttnProcessor())  # type: ignore[operator]
     return networks
 
 

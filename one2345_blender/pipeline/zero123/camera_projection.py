@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The module that joins the picture's CLIP embedding with the wanted camera (Zero123, `cc_projection`)."""
+"""Joins the picture's CLIP embedding with the wanted camera (Zero123's `cc_projection`)."""
 
 from __future__ import annotations
 

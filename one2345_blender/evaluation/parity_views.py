@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Compares the Zero123 sampler with tensors recorded from the original code."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from safetensors.torch import load_file
+from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+
+from ..contracts.errors import CheckpointError
+from ..pipeline.zero123.camera_projection import CLIPCameraProjection, camera_condition
+from ..pipeline.zero123.convert_checkpoint import load_ldm_checkpoint
+from ..pipeline.zero123.image_conditioning import (
+    clip_pixels,
+    decode_latents,
+    encode_latents,
+    encode_tokens,
+    images_from_rgb,
+    rgb_from_images,
+)
+from ..pipeline.zero123.pipeline_zero123 import ViewCondition, Zero123Pipeline
+from .parity import Difference, format_table
+
+META_FILE = "small_meta.json"
+WEIGHTS_FILE = "small_ldm_fp16.safetensors"
+TENSORS_FILE = "small_io.safetensors"
+GUIDANCE_SCALE = 3.0
+NOISE_SEED = 20
+RECORDED_TIMESTEP = 961
+RUNS = ((8, 0.0), (8, 1.0), (50, 0.0), (75, 1.0))
+"""Recorded sampler runs: steps asked for, eta."""
+
+ORIGINAL_SCHEDULER = {
+    "num_train_timesteps": 1000,
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "prediction_type": "epsilon",
+    "clip_sample": False,
+    "set_alpha_to_one": False,
+    "steps_offset": 1,
+    "timestep_spacing": "leading",
+}
+
+
+def main(argv: list[str]) -> None:
+    """`python -m one2345_blender.evaluation parity-views`."""
+    parser = argparse.ArgumentParser(prog="evaluation parity-views", description=__doc__)
+    parser.add_argument("--reference", type=Path, required=True, help="folder of the recordings")
+    args = parser.parse_args(argv)
+    print(format_table(list(compare_with_recording(args.reference))))
+
+
+def recorded_pipeline(reference_dir: Path, *, eta: float) -> Zero123Pipeline:
+    """The small random network of the recordings, through the checkpoint conversion.
+
+    Raises:
+        CheckpointError: A file is missing or its tensors do not fit.
+    """
+    for name in (META_FILE, WEIGHTS_FILE, TENSORS_FILE):
+        if not (reference_dir / name).is_file():
+            raise CheckpointError(
+                f"No {name} in {reference_dir}.", hint="Give the folder of the recordings."
+            )
+    meta = json.loads((reference_dir / META_FILE).read_text(encoding="utf-8"))
+    clip = meta["clip"]
+    modules = {
+        "unet": UNet2DConditionModel(**meta["unet"]),
+        "vae": AutoencoderKL(**meta["vae"]),
+        "image_encoder": CLIPVisionModelWithProjection(
+            CLIPVisionConfig(
+                hidden_size=clip["width"],
+                intermediate_size=4 * clip["width"],
+                projection_dim=clip["out"],
+                num_hidden_layers=clip["layers"],
+                num_attention_heads=clip["heads"],
+                image_size=clip["res"],
+                patch_size=clip["patch"],
+                hidden_act="quick_gelu",
+            )
+        ),
+        "clip_camera_projection": CLIPCameraProjection(),
+    }
+    load_ldm_checkpoint(load_file(reference_dir / WEIGHTS_FILE), **modules)
+    for module in modules.values():
+        module.eval()
+    return Zero123Pipeline(**modules, scheduler=DDIMScheduler(**ORIGINAL_SCHEDULER), eta=eta)
+
+
+@torch.no_grad()
+def compare_with_recording(reference_dir: Path) -> Iterator[Difference]:
+    """Each recorded tensor against ours, in the order of the method; all float32 on the CPU.
+
+    The decoded picture was recorded in half precision, hence its tolerance.
+    """
+    pipeline = recorded_pipeline(reference_dir, eta=0.0)
+    recorded = load_file(reference_dir / TENSORS_FILE)
+
+    def compare(name: str, ours: torch.Tensor, key: str, tolerance: float) -> Difference:
+        theirs = recorded[key].double()
+        return Difference(
+            name=name,
+            largest=(ours.double() - theirs).abs().max().item(),
+            magnitude=theirs.abs().max().item(),
+            tolerance=tolerance,
+        )
+
+    images = images_from_rgb(recorded["input_image_u8"][None].numpy())
+    deltas = recorded["deltas"].float()
+    camera = camera_condition(deltas[:, 0], deltas[:, 1])
+    condition = pipeline.encode_condition(images, camera)
+    pixels = clip_pixels(images, pipeline.image_encoder.config.image_size)
+    embeds, _ = encode_tokens(pipeline.image_encoder, images)
+    yield compare("input", images, "input_m1p1", 1e-6)
+    yield compare("clip pixels", pixels, "clip_pixels", 1e-4)
+    yield compare("clip embedding", embeds[:, None], "clip_embed", 1e-4)
+    yield compare("condition latents", encode_latents(pipeline.vae, images), "z_cond", 1e-4)
+    yield compare("camera", camera[:, None], "T", 1e-6)
+    yield compare("context", condition.context, "c_crossattn", 1e-4)
+    noise = recorded["x_T"]
+    predicted = pipeline.predict(
+        torch.cat([noise, noise]),
+        torch.tensor(RECORDED_TIMESTEP),
+        condition.with_unconditional(),
+    )
+    yield compare("noise prediction", predicted, "eps_t961_uncond_then_cond", 1e-4)
+    for steps, eta in RUNS:
+        key = f"ddim_S{steps}_eta{eta:.0f}"
+        pipeline.register_to_config(eta=eta)
+        num_views = len(recorded[f"{key}.latents"])
+        latents = pipeline.denoise(
+            noise[:num_views],
+            _first_views(condition, num_views),
+            generator=torch.Generator().manual_seed(NOISE_SEED),
+            num_inference_steps=steps,
+            guidance_scale=GUIDANCE_SCALE,
+        )
+        timesteps = pipeline.scheduler.timesteps
+        yield compare(f"{key} timesteps", timesteps, f"{key}.timesteps", 0.0)
+        yield compare(f"{key} latents", latents, f"{key}.latents", 1e-3)
+    decoded = decode_latents(pipeline.vae, recorded["ddim_S8_eta1.latents"])
+    yield compare("decoded", decoded, "decoded_S8_eta1", 1e-2)
+    rgb = torch.from_numpy(rgb_from_images(decoded))
+    yield compare("decoded, 8 bit", rgb, "decoded_u8_S8_eta1", 1.0)
+
+
+def _first_views(condition: ViewCondition, count: int) -> ViewCondition:
+    return ViewCondition(
+        latents=condition.latents[:count], context=condition.context[:count], class_labels=None
+    )
