@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import bpy
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +63,6 @@ def _set_vertex_colors(data: bpy.types.Mesh, vertex_colors: NDArray[np.uint8]) -
     data.color_attributes.render_color_index = data.color_attributes.active_color_index
 
 
-def _flat(array: NDArray[np.generic], dtype: type[np.generic]) -> NDArray[np.generic]:
+def _flat(array: NDArray[Any], dtype: type[np.generic]) -> NDArray[Any]:
     """The array as one contiguous row, the only form that `foreach_set` copies quickly."""
     return np.ascontiguousarray(array, dtype=dtype).ravel()

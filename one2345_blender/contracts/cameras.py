@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -125,9 +126,10 @@ def c2w_from_viewpoints(viewpoints: Sequence[Viewpoint]) -> FloatArray:
     return c2w.astype(np.float32)
 
 
-def swap_camera_axes(c2w: NDArray[np.floating]) -> FloatArray:
+def swap_camera_axes(c2w: NDArray[np.floating[Any]]) -> FloatArray:
     """OpenCV camera axes to Blender's, or back: `(..., 4, 4)` float32. Its own inverse."""
-    return (c2w @ _BLENDER_FROM_OPENCV).astype(np.float32)
+    swapped: FloatArray = (c2w @ _BLENDER_FROM_OPENCV).astype(np.float32)
+    return swapped
 
 
 def method_intrinsics(size_px: int) -> FloatArray:
@@ -151,7 +153,7 @@ def method_rig(viewpoints: Sequence[Viewpoint], size_px: int) -> CameraRig:
 
 
 def px_from_world(
-    points: NDArray[np.floating], c2w: NDArray[np.floating], K: NDArray[np.floating]
+    points: NDArray[np.floating[Any]], c2w: NDArray[np.floating[Any]], K: NDArray[np.floating[Any]]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Project world points `(N, 3)` into one camera (`c2w` `(4, 4)`, OpenCV axes).
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .cameras import NEAR_FAR, CameraRig, FloatArray, swap_camera_axes
 from .errors import PosedImagesError
@@ -125,7 +126,7 @@ def _number(path: Path, value: object, name: str) -> float:
     return float(value)
 
 
-def _vector(path: Path, value: object, name: str, length: int) -> np.ndarray:
+def _vector(path: Path, value: object, name: str, length: int) -> NDArray[np.float64]:
     if not isinstance(value, list) or len(value) != length:
         raise _bad(path, f"`{name}` to be a list of {length} numbers")
     return np.array([_number(path, item, name) for item in value])

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import numpy as np
 import trimesh
@@ -17,7 +17,7 @@ _GLTF_FROM_WORLD = np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]], dtype=np.float64
 
 def write_ply(mesh: ColoredMesh, file: BinaryIO) -> None:
     """Binary PLY: world frame, +Z up, the photo's side facing -Y, sRGB vertex colours."""
-    file.write(_trimesh(mesh.vertices, mesh.faces, mesh.vertex_colors).export(file_type="ply"))
+    _write(file, "ply", mesh.vertices, mesh.faces, mesh.vertex_colors)
 
 
 def write_glb(mesh: ColoredMesh, file: BinaryIO) -> None:
@@ -25,13 +25,18 @@ def write_glb(mesh: ColoredMesh, file: BinaryIO) -> None:
     colors = mesh.vertex_colors.copy()
     colors[:, :3] = np.rint(_linear_from_srgb(colors[:, :3] / 255.0) * 255.0)
     vertices = mesh.vertices @ _GLTF_FROM_WORLD.T
-    file.write(_trimesh(vertices, mesh.faces, colors).export(file_type="glb"))
+    _write(file, "glb", vertices, mesh.faces, colors)
 
 
-def _trimesh(
-    vertices: NDArray[np.floating], faces: NDArray[np.int32], colors: NDArray[np.uint8]
-) -> trimesh.Trimesh:
-    return trimesh.Trimesh(vertices, faces, vertex_colors=colors, process=False)
+def _write(
+    file: BinaryIO,
+    file_type: str,
+    vertices: NDArray[np.floating],
+    faces: NDArray[np.int32],
+    colors: NDArray[np.uint8],
+) -> None:
+    mesh = trimesh.Trimesh(vertices, faces, vertex_colors=colors, process=False)
+    file.write(cast(bytes, mesh.export(file_type=file_type)))
 
 
 def _linear_from_srgb(srgb: NDArray[np.floating]) -> NDArray[np.floating]:

@@ -175,7 +175,8 @@ def _files(folder: Path, pattern: re.Pattern[str]) -> Iterator[tuple[str, bytes]
 def _reduced(content: bytes, max_side_px: int) -> NDArray[np.uint8] | None:
     """The picture, at most `max_side_px` large; none if it has transparent parts or is tiny."""
     with Image.open(io.BytesIO(content)) as image:
-        if image.has_transparency_data and image.convert("RGBA").getextrema()[3][0] < 255:
+        alpha = image.convert("RGBA").getchannel("A")
+        if image.has_transparency_data and np.asarray(alpha).min() < 255:
             return None
         if min(image.size) < 64:
             return None

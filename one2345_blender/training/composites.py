@@ -50,7 +50,8 @@ def draw_composite(
     if rng.random() < 0.5:
         layer[..., :3] = _match_light(layer[..., :3], canvas, rng)
     alpha = layer[..., 3:]
-    photo = photograph(layer[..., :3] * alpha + canvas * (1.0 - alpha), rng)
+    scene = np.add(layer[..., :3] * alpha, canvas * (1.0 - alpha), dtype=np.float32)
+    photo = photograph(scene, rng)
     return photo, np.round(layer[..., 3] * 255.0).astype(np.uint8)
 
 
@@ -204,8 +205,8 @@ def _add_bystander(
     keep = slice(None, size_px // 3) if shift < 0 else slice(-size_px // 3, None)
     alpha = np.zeros_like(layer[..., 3:])
     alpha[:, keep] = layer[:, keep, 3:]
-    layer = gaussian_filter(layer[..., :3] * alpha, (2, 2, 0)), gaussian_filter(alpha, (2, 2, 0))
-    return canvas * (1.0 - layer[1]) + layer[0]
+    premultiplied = gaussian_filter(layer[..., :3] * alpha, (2, 2, 0))
+    return canvas * (1.0 - gaussian_filter(alpha, (2, 2, 0))) + premultiplied
 
 
 def _choose(cutouts: Sequence[NDArray[np.uint8]], rng: np.random.Generator) -> NDArray[np.uint8]:

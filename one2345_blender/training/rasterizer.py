@@ -261,7 +261,7 @@ def open_context() -> moderngl.Context:
     """
     os.environ.setdefault("LP_NUM_THREADS", "1")
     try:
-        return moderngl.create_context(standalone=True, backend="egl")  # type: ignore[arg-type]
+        return moderngl.create_context(standalone=True, backend="egl")
     except Exception as error:  # moderngl raises bare Exception
         raise EnvironmentMissingError(
             f"Expected OpenGL through EGL, but it cannot be started: {error}.",

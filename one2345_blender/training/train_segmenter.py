@@ -57,7 +57,7 @@ def train_segmenter(data_dir: Path, *, minutes: float, resume: bool) -> None:
     render_cutouts(splits["train"] + splits["val"], PACKAGES_DIR, cutouts_dir)
 
     run = RunFolder(data_dir / "segmenter")
-    model = ForegroundSegmenter().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = ForegroundSegmenter().to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.02)
     progress = run.restore({"segmenter": model}, optimizer) if resume else RunProgress()
     size_px = model.config.sample_size

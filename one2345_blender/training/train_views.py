@@ -75,7 +75,7 @@ def train_views(data_dir: Path, *, minutes: float, resume: bool, rigs_per_asset:
     networks = new_view_networks()
     networks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     averaged = copy.deepcopy(networks).eval().requires_grad_(False)
-    modules = {"networks": networks, "averaged": averaged}
+    modules: dict[str, torch.nn.Module] = {"networks": networks, "averaged": averaged}
     optimizer = torch.optim.AdamW(
         networks.parameters(), betas=(0.9, 0.99), weight_decay=0.01, fused=True
     )
@@ -159,7 +159,7 @@ def train_step(
             torch.cat([noisy, condition], dim=1).contiguous(memory_format=torch.channels_last),
             timesteps,
             projection(embeds, camera, tokens) * keep[..., None],
-            class_labels=projection.camera_features(camera) * keep,
+            class_labels=projection.camera_features(camera) * keep,  # type: ignore[operator]
         ).sample
     velocity = scheduler.get_velocity(clean, noise, timesteps)
     loss = (predicted.float() - velocity).square().mean()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Posed pictures of any shape, scale and place end up in the method's rig, and the mesh goes back."""
+"""Posed pictures of any shape, scale and place: into the method's rig, and the mesh back."""
 
 from dataclasses import replace
 
