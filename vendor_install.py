@@ -353,6 +353,7 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--dry-run", action="store_true", help="say what would be installed")
     parser.add_argument("--remove", action="store_true", help="delete the environment")
     options = parser.parse_args(arguments)
+    options.target = options.target.expanduser().absolute()
     if unknown := set(options.extras) - set(EXTRAS):
         parser.error(f"--extras: expected names of {', '.join(EXTRAS)}, got {sorted(unknown)}")
     return options
@@ -360,17 +361,16 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
 
 def carry_out(options: argparse.Namespace, emit: Emit) -> Event:
     """Do what the options ask; the last event."""
-    target = options.target.expanduser().absolute()
-    report: dict[str, Any] = {"target": str(target), "status": "removed"}
+    report: dict[str, Any] = {"target": str(options.target), "status": "removed"}
     if options.remove:
-        remove_environment(target)
+        remove_environment(options.target)
         return {"type": "result", "files": {}, "report": report}
-    plan = make_plan(target, options.extras, options.device, options.python)
+    plan = make_plan(options.target, options.extras, options.device, options.python)
     status = "complete" if plan.is_satisfied() else "planned" if options.dry_run else "installed"
     if status == "installed":
         Installer(plan, emit).install()
     report |= {"status": status, "torch": plan.torch, **plan.contents}
-    files = {"python": str(environment_python(target))}
+    files = {"python": str(environment_python(options.target))}
     return {"type": "result", "files": files, "report": report}
 
 
