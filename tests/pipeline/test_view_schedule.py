@@ -41,7 +41,9 @@ def test_first_view_is_the_input():
     assert (first.azimuth_deg, first.elevation_deg) == (0.0, 33.0)
 
 
-@pytest.mark.parametrize(("elevation_deg", "d_polar_deg"), [(50, 30), (15, 30), (14, -30), (-10, -30)])
+@pytest.mark.parametrize(
+    ("elevation_deg", "d_polar_deg"), [(50, 30), (15, 30), (14, -30), (-10, -30)]
+)
 def test_tilted_views_go_down_from_high_cameras_and_up_from_low_ones(elevation_deg, d_polar_deg):
     assert {o.d_polar_deg for o in tilted_offsets(elevation_deg)} == {d_polar_deg}
 
@@ -50,5 +52,7 @@ def test_near_views_lie_within_ten_degrees_of_their_view():
     viewpoints = method_viewpoints(45.0)
     for i, view in enumerate(viewpoints[:8]):
         near = viewpoints[8 + 4 * i : 12 + 4 * i]
-        moved = [(view.elevation_deg - n.elevation_deg, n.azimuth_deg - view.azimuth_deg) for n in near]
+        moved = [
+            (view.elevation_deg - n.elevation_deg, n.azimuth_deg - view.azimuth_deg) for n in near
+        ]
         assert moved == [(o.d_polar_deg, o.d_azimuth_deg) for o in NEAR_OFFSETS]
