@@ -7,6 +7,7 @@ import argparse
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
@@ -57,22 +58,12 @@ def main(argv: list[str]) -> None:
     print(format_table(list(compare_with_recording(args.reference))))
 
 
-def recorded_pipeline(reference_dir: Path, *, eta: float) -> Zero123Pipeline:
-    """The small random network of the recordings, through the checkpoint conversion.
-
-    Raises:
-        CheckpointError: A file is missing or its tensors do not fit.
-    """
-    for name in (META_FILE, WEIGHTS_FILE, TENSORS_FILE):
-        if not (reference_dir / name).is_file():
-            raise CheckpointError(
-                f"No {name} in {reference_dir}.", hint="Give the folder of the recordings."
-            )
-    meta = json.loads((reference_dir / META_FILE).read_text(encoding="utf-8"))
+def networks_from_meta(meta: dict[str, Any]) -> dict[str, Any]:
+    """The untrained networks of the recordings' sizes, under their names in the pipeline."""
     clip = meta["clip"]
-    modules = {
-        "unet": UNet2DConditionModel(**meta["unet"]),
-        "vae": AutoencoderKL(**meta["vae"]),
+    return {
+        "unet": UNet2DConditionModel(**meta["unet"]).eval(),
+        "vae": AutoencoderKL(**meta["vae"]).eval(),
         "image_encoder": CLIPVisionModelWithProjection(
             CLIPVisionConfig(
                 hidden_size=clip["width"],
@@ -84,13 +75,27 @@ def recorded_pipeline(reference_dir: Path, *, eta: float) -> Zero123Pipeline:
                 patch_size=clip["patch"],
                 hidden_act="quick_gelu",
             )
-        ),
-        "clip_camera_projection": CLIPCameraProjection(),
+        ).eval(),
+        "clip_camera_projection": CLIPCameraProjection().eval(),
     }
-    load_ldm_checkpoint(load_file(reference_dir / WEIGHTS_FILE), **modules)
-    for module in modules.values():
-        module.eval()
-    return Zero123Pipeline(**modules, scheduler=DDIMScheduler(**ORIGINAL_SCHEDULER), eta=eta)
+
+
+def recorded_pipeline(reference_dir: Path, *, eta: float) -> Zero123Pipeline:
+    """The small random network of the recordings, through the checkpoint conversion.
+
+    Raises:
+        CheckpointError: A file is missing or its tensors do not fit.
+    """
+    for name in (META_FILE, WEIGHTS_FILE, TENSORS_FILE):
+        if not (reference_dir / name).is_file():
+            raise CheckpointError(
+                f"No {name} in {reference_dir}.", hint="Give the folder of the recordings."
+            )
+    networks = networks_from_meta(
+        json.loads((reference_dir / META_FILE).read_text(encoding="utf-8"))
+    )
+    load_ldm_checkpoint(load_file(reference_dir / WEIGHTS_FILE), **networks)
+    return Zero123Pipeline(**networks, scheduler=DDIMScheduler(**ORIGINAL_SCHEDULER), eta=eta)
 
 
 @torch.no_grad()

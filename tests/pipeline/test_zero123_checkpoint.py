@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The original checkpoint's key layout, from the names and shapes of a small network."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from one2345_blender.contracts.errors import CheckpointError
+from one2345_blender.evaluation.parity_views import networks_from_meta
+from one2345_blender.pipeline.zero123.convert_checkpoint import load_ldm_checkpoint
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+
+@pytest.fixture(scope="module")
+def golden() -> dict[str, np.ndarray]:
+    with np.load(GOLDEN / "zero123_sampler.npz") as tensors:
+        return dict(tensors)
+
+
+@pytest.fixture(scope="module")
+def networks() -> dict[str, Any]:
+    text = (GOLDEN / "zero123_small_config.json").read_text(encoding="utf-8")
+    return networks_from_meta(json.loads(text))
+
+
+@pytest.fixture
+def checkpoint(golden: dict[str, np.ndarray]) -> dict[str, torch.Tensor]:
+    """Every tensor filled with its own number."""
+    lines = [line.split() for line in str(golden["ldm_keys"]).splitlines()]
+    return {
+        name: torch.full([int(size) for size in shape], float(number))
+        for number, (name, *shape) in enumerate(lines)
+    }
+
+
+def test_every_tensor_finds_its_place(
+    checkpoint: dict[str, torch.Tensor], networks: dict[str, Any]
+) -> None:
+    load_ldm_checkpoint(checkpoint, **networks)
+    loaded = [value for n in networks.values() for value in n.state_dict().values()]
+    numbers = {value.flatten()[0].item() for value in loaded}
+    assert all((value == value.flatten()[0]).all() for value in loaded)
+    assert numbers == {float(number) for number in range(len(checkpoint))}
+    encoder_prefix = "cond_stage_model.model.visual.transformer.resblocks.1"
+    expected = checkpoint[f"{encoder_prefix}.mlp.c_fc.bias"]
+    state = networks["image_encoder"].state_dict()
+    name = next(key for key in state if key.endswith("layers.1.mlp.fc1.bias"))
+    assert torch.equal(state[name], expected)
+
+
+def test_averaged_unet_is_preferred(
+    checkpoint: dict[str, torch.Tensor], networks: dict[str, Any]
+) -> None:
+    prefix = "model.diffusion_model."
+    averaged = {
+        "model_ema.diffusion_model" + key.removeprefix(prefix).replace(".", ""): value + 0.5
+        for key, value in checkpoint.items()
+        if key.startswith(prefix)
+    }
+    load_ldm_checkpoint(checkpoint | averaged, **networks)
+    bias = networks["unet"].state_dict()["conv_out.bias"]
+    assert torch.equal(bias, checkpoint[f"{prefix}out.2.bias"] + 0.5)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "model.diffusion_model.out.2.bias",
+        "first_stage_model.quant_conv.weight",
+        "cond_stage_model.model.visual.ln_pre.weight",
+        "cc_projection.bias",
+    ],
+)
+def test_missing_tensor_is_named(
+    checkpoint: dict[str, torch.Tensor], networks: dict[str, Any], key: str
+) -> None:
+    del checkpoint[key]
+    with pytest.raises(CheckpointError, match="1 missing"):
+        load_ldm_checkpoint(checkpoint, **networks)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "model.diffusion_model.surprise",
+        "first_stage_model.surprise",
+        "cond_stage_model.model.visual.surprise",
+        "cc_projection.surprise",
+    ],
+)
+def test_surplus_tensor_is_named(
+    checkpoint: dict[str, torch.Tensor], networks: dict[str, Any], key: str
+) -> None:
+    checkpoint[key] = torch.zeros(1)
+    with pytest.raises(CheckpointError, match="surprise"):
+        load_ldm_checkpoint(checkpoint, **networks)
+
+
+def test_wrong_shape_is_named(
+    checkpoint: dict[str, torch.Tensor], networks: dict[str, Any]
+) -> None:
+    checkpoint["cc_projection.weight"] = torch.zeros(768, 768)
+    with pytest.raises(CheckpointError, match=r"\(768, 768\), expected \(768, 772\)"):
+        load_ldm_checkpoint(checkpoint, **networks)
