@@ -17,6 +17,8 @@ COMMANDS = {
     "renders": ("renders_command", "render the training views"),
     "autoencoder": ("train_autoencoder", "train the small Zero123's autoencoder"),
     "views": ("train_views", "train the small Zero123 in its latents"),
+    "export-views": ("export_views", "copy the trained small Zero123 into the preset"),
+    "predict": ("predict_views", "predict views of the training objects"),
     "segmenter": ("train_segmenter", "train the foreground segmenter on composites"),
 }
 """Command, module, what it does."""

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the small Zero123 learns from, and that its training learns, stops and goes on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from one2345_blender.contracts.errors import OptionError
+from one2345_blender.pipeline.view_schedule import LEVEL_OFFSETS, NEAR_OFFSETS, tilted_offsets
+from one2345_blender.pipeline.zero123.image_conditioning import decode_latents, encode_latents
+from one2345_blender.training.run_folder import RunFolder, RunProgress, learning_rate
+from one2345_blender.training.train_views import LatentRigs, train_step
+from one2345_blender.training.validate_views import validate_views
+from one2345_blender.training.view_data import (
+    NUM_VIEWS,
+    VIEW_SIZE_PX,
+    RigReader,
+    RigViews,
+    draw_pairs,
+    join_rigs,
+    no_rigs,
+    pair_table,
+    pairs_between,
+)
+from one2345_blender.training.view_networks import (
+    LATENT_CHANNELS,
+    LATENT_SIZE,
+    new_autoencoder,
+    new_scheduler,
+    new_view_networks,
+    normalise_latents,
+)
+
+ELEVATION_DEG = 40.0
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Path:
+    """Two objects with two rigs each, of plain colours that tell the views apart."""
+    (tmp_path / "renders").mkdir()
+    rng = np.random.default_rng(0)
+    for asset_id in ("cup", "hat"):
+        colors = rng.integers(0, 256, (2, NUM_VIEWS, 1, 1, 3), np.uint8)
+        rgb = np.repeat(np.repeat(colors, VIEW_SIZE_PX, axis=2), VIEW_SIZE_PX, axis=3)
+        rgb[:, :, :, : VIEW_SIZE_PX // 2] = 255
+        np.savez(
+            tmp_path / "renders" / f"{asset_id}.npz",
+            rgb=rgb,
+            elevation_deg=np.full(2, ELEVATION_DEG, np.float32),
+        )
+    split = {"train": ["cup", "not rendered yet", "hat"], "val": []}
+    (tmp_path / "split.json").write_text(json.dumps(split), encoding="utf-8")
+    return tmp_path
+
+
+@pytest.fixture
+def rigs(data_dir: Path) -> RigViews:
+    return RigReader(data_dir, "train", rigs_per_asset=2).read_new()
+
+
+def test_reader_gives_each_object_once(data_dir: Path) -> None:
+    reader = RigReader(data_dir, "train", rigs_per_asset=2)
+    first = reader.read_new(max_assets=1)
+    second = reader.read_new()
+    assert first.asset_ids == ("cup", "cup")
+    assert second.asset_ids == ("hat", "hat")
+    assert not len(reader.read_new().rgb)
+    joined = join_rigs(join_rigs(no_rigs(), first), second)
+    assert joined.asset_ids == ("cup", "cup", "hat", "hat")
+    assert joined.rgb.shape == (4, NUM_VIEWS, VIEW_SIZE_PX, VIEW_SIZE_PX, 3)
+
+
+def test_unknown_part_is_refused(data_dir: Path) -> None:
+    with pytest.raises(OptionError, match="validation"):
+        RigReader(data_dir, "validation", rigs_per_asset=1)
+
+
+def test_mirrored_rig_turns_the_other_way(data_dir: Path) -> None:
+    plain = RigReader(data_dir, "train", rigs_per_asset=1).read_new()
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        drawn = RigReader(data_dir, "train", rigs_per_asset=1, rng=rng).read_new()
+        for rig in range(2):
+            is_mirrored = drawn.azimuth_deg[rig, 1] != plain.azimuth_deg[rig, 1]
+            turn = -1 if is_mirrored else 1
+            np.testing.assert_array_equal(drawn.azimuth_deg[rig], turn * plain.azimuth_deg[rig])
+            np.testing.assert_array_equal(drawn.rgb[rig], plain.rgb[rig][:, :, ::turn])
+
+
+def test_stage1_pairs_are_the_offsets_of_the_method(rigs: RigViews) -> None:
+    condition, target = pair_table("stage1").T
+    pairs = pairs_between(rigs, np.zeros(len(target), int), condition, target)
+    wanted = {
+        (o.d_polar_deg, o.d_azimuth_deg % 360.0)
+        for o in (*LEVEL_OFFSETS, *tilted_offsets(ELEVATION_DEG))
+    }
+    drawn = zip(pairs.d_polar_deg.tolist(), pairs.d_azimuth_deg.tolist(), strict=True)
+    assert {(polar, azimuth % 360.0) for polar, azimuth in drawn} == wanted
+
+
+def test_near_pairs_are_the_offsets_of_the_method(rigs: RigViews) -> None:
+    condition, target = pair_table("near").T
+    pairs = pairs_between(rigs, np.zeros(len(target), int), condition, target)
+    offsets = list(zip(pairs.d_polar_deg.tolist(), pairs.d_azimuth_deg.tolist(), strict=True))
+    wanted = [(o.d_polar_deg, o.d_azimuth_deg) for o in NEAR_OFFSETS]
+    assert offsets == wanted * 8
+
+
+def test_normalised_latents_change_nothing_but_their_statistics() -> None:
+    torch.manual_seed(0)
+    vae = new_autoencoder().eval()
+    images = torch.rand(6, 3, VIEW_SIZE_PX, VIEW_SIZE_PX) * 2.0 - 1.0
+    with torch.no_grad():
+        latents = encode_latents(vae, images)
+        decoded = decode_latents(vae, latents)
+        normalise_latents(vae, latents.mean((0, 2, 3)), latents.std((0, 2, 3)))
+        normalised = encode_latents(vae, images)
+        torch.testing.assert_close(decode_latents(vae, normalised), decoded, atol=1e-3, rtol=1e-3)
+    zeros, ones = torch.zeros(LATENT_CHANNELS), torch.ones(LATENT_CHANNELS)
+    torch.testing.assert_close(normalised.mean((0, 2, 3)), zeros, atol=1e-3, rtol=0.0)
+    torch.testing.assert_close(normalised.std((0, 2, 3)), ones, atol=1e-3, rtol=0.0)
+
+
+def test_training_learns_and_goes_on_where_it_stopped(rigs: RigViews, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    rng = np.random.default_rng(0)
+    shape = (len(rigs.rgb), NUM_VIEWS, LATENT_CHANNELS, LATENT_SIZE, LATENT_SIZE)
+    data = LatentRigs(rigs=rigs, latents=torch.zeros(shape, dtype=torch.float16))
+    networks = new_view_networks()
+    optimizer = torch.optim.AdamW(networks.parameters(), lr=1e-3)
+    scheduler = new_scheduler()
+    losses = [
+        train_step(networks, scheduler, optimizer, data, draw_pairs(rigs, 4, rng)) for _ in range(8)
+    ]
+    assert losses[-1] < 0.8 * losses[0]
+
+    run = RunFolder(tmp_path / "run")
+    run.save(RunProgress(step=8, images=32, seconds=1.5), {"networks": networks}, optimizer)
+    restored = new_view_networks()
+    restored_optimizer = torch.optim.AdamW(restored.parameters(), lr=1e-3)
+    progress = run.restore({"networks": restored}, restored_optimizer)
+    assert progress == RunProgress(step=8, images=32, seconds=1.5)
+    next_pairs = draw_pairs(rigs, 4, rng)
+    continued = []
+    for modules, opt in ((networks, optimizer), (restored, restored_optimizer)):
+        torch.manual_seed(1)
+        train_step(modules, scheduler, opt, data, next_pairs)
+        continued.append(modules["unet"].conv_out.weight.detach().clone())
+    torch.testing.assert_close(*continued)
+
+
+def test_learning_rate_warms_up_and_falls() -> None:
+    rates = [
+        learning_rate(1.0, RunProgress(step=s, seconds=t), 100.0, decay_fraction=0.4)
+        for s, t in ((0, 0.0), (100, 50.0), (100, 80.0), (100, 100.0))
+    ]
+    assert rates == pytest.approx([0.01, 1.0, 0.5, 0.02])
+
+
+def test_perfect_views_score_best(rigs: RigViews, tmp_path: Path) -> None:
+    """A generator that gives the renders back has full marks in every kind."""
+
+    def rendered(image_rgb: np.ndarray, d_polar_deg: list[float], *_: object, **__: object):
+        rig = next(r for r in range(len(rigs.rgb)) if (rigs.rgb[r, 0] == image_rgb[0]).all())
+        assert len(d_polar_deg) == 7
+        return rigs.rgb[rig, [1, 2, 3, 4, 6, 8, 11]]
+
+    scores = validate_views(rendered, rigs, tmp_path / "sheet.png")
+    for score in scores.values():
+        assert score["psnr_db"] == pytest.approx(60.0)
+        assert score["iou"] == 1.0
+        assert score["input_psnr_db"] < 40.0
+    assert (tmp_path / "sheet.png").is_file()
