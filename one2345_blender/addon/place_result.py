@@ -14,6 +14,7 @@ from mathutils import Vector
 
 from ..contracts.errors import OutputError
 from ..contracts.mesh import ColoredMesh, load_npz
+from . import viewport
 from .camera_import import new_camera, photo_camera_matrix, show_photo_behind
 from .mesh_import import new_mesh
 from .photo_lens import PhotoLens, photo_lens
@@ -85,6 +86,7 @@ def place_result(
     for placed in (mesh_object, camera_object):
         _note_origin(placed, report)
     _link(scene, mesh_object, camera_object)
+    viewport.show_vertex_colors()
     bpy.ops.ed.undo_push(message=_UNDO_MESSAGE)
     return mesh_object
 

@@ -14,7 +14,7 @@ from ..client.worker_process import WorkerProcess
 from ..contracts.errors import One2345Error, OptionError, OutputError
 from ..contracts.job import JobSpec
 from ..contracts.job_folder import WORKER_LOG, prepare_output_dir
-from . import preferences
+from . import preferences, viewport
 from .place_result import Placement, place_result
 
 _POLL_INTERVAL_S = 0.1
@@ -136,15 +136,8 @@ def detach() -> None:
 
 def _tick() -> float | None:
     SESSION.step()
-    _redraw_sidebars()
+    viewport.redraw()
     return _POLL_INTERVAL_S if SESSION.is_busy else None
-
-
-def _redraw_sidebars() -> None:
-    for window in bpy.context.window_manager.windows:
-        for area in window.screen.areas:
-            if area.type == "VIEW_3D":
-                area.tag_redraw()
 
 
 @bpy.app.handlers.persistent

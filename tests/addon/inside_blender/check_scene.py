@@ -101,6 +101,17 @@ def test_colours_are_the_same_after_a_round_trip_through_a_file(
     np.testing.assert_array_equal(np.round(srgb.reshape(-1, 4) * 255), [BOX_SRGB] * 8)
 
 
+def test_solid_views_show_the_colours_unless_the_user_chose_otherwise(photo: Path) -> None:
+    (window,) = bpy.context.window_manager.windows
+    views = [area.spaces.active for area in window.screen.areas if area.type == "VIEW_3D"]
+    assert [view.shading.color_type for view in views] == ["MATERIAL"]
+    convert(photo)
+    assert [view.shading.color_type for view in views] == ["VERTEX"]
+    views[0].shading.color_type = "RANDOM"
+    convert(photo)
+    assert [view.shading.color_type for view in views] == ["RANDOM"]
+
+
 def test_faces_look_outwards(photo: Path) -> None:
     placed = convert(photo)
     centre = (np.array(BOX_LOW) + BOX_HIGH) / 2 - [0.0, 0.0, BOX_LOW[2]]
