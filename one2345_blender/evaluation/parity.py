@@ -27,6 +27,7 @@ from ..contracts.transforms_json import read_transforms
 from ..pipeline.meshing import extract_mesh, sdf_grid
 from ..pipeline.reconstruction.checkpoint import load_original_checkpoint
 from ..pipeline.reconstruction.color_network import ray_differences
+from ..pipeline.reconstruction.feature_net import FeaturePyramid
 from ..pipeline.reconstruction.frame import VolumeFrame
 from ..pipeline.reconstruction.geometry_volume import GeometryVolume
 from ..pipeline.reconstruction.reconstructor import SparseNeuSReconstructor
@@ -43,6 +44,8 @@ VERTEX_TOLERANCE = 1e-3
 """Of the cube's half side."""
 COLOR_LEVEL_TOLERANCE = 1.0
 """Of 255: the recording truncates."""
+MESH_RESOLUTION = {48: 48, 96: 64}
+"""Grid nodes per axis of the recorded mesh, by volume size."""
 NUM_THREADS = 2
 """As the recording had: the statistics of the sparse normalisation depend on it from 96^3 on."""
 
@@ -130,14 +133,14 @@ def compare(
         px_from_volume=torch.from_numpy(recording["in_affine_mats"][0, :, :3]),
         camera_centres=torch.from_numpy(recording["in_c2ws"][0, :, :3, 3]),
     )
-    yield from _compare_features(reconstructor, rgb, recording)
-    layers = _UNetProbe(reconstructor.unet3d, recording)
+    probe = _EncoderProbe(reconstructor, recording)
     volume = reconstructor.encode_in_frame(rgb, frame)
-    yield from layers.differences
+    yield from probe.differences
     yield from _compare_volume(reconstructor, volume, recording)
     yield from _compare_sdf(reconstructor, volume, recording)
     yield from _compare_colors(reconstructor, volume, recording)
-    mesh = extract_mesh(reconstructor, volume, len(recording["mc_field"]))
+    resolution = MESH_RESOLUTION[reconstructor.config["volume_size"]]
+    mesh = extract_mesh(reconstructor, volume, resolution)
     yield from _compare_mesh(mesh, frame, recording)
 
 
@@ -158,31 +161,35 @@ def _compare_cameras(frame: VolumeFrame, recording: Recording) -> Iterator[Diffe
     yield _difference("camera centres", frame.camera_centres, centres, CAMERA_TOLERANCE)
 
 
-def _compare_features(
-    reconstructor: SparseNeuSReconstructor, rgb: Tensor, recording: Recording
-) -> Iterator[Difference]:
-    pyramid = reconstructor.feature_net(rgb)
-    fused = pyramid.fused()
-    row, column = recording["feat_px_yx"].T
-    found = {
-        "pyr_feat2_views_0_13_31": pyramid.coarse[[0, 13, 31]],
-        "pyr_feat1_view_13_strided4": pyramid.middle[13][:, ::4, ::4],
-        "feat56_at_px": fused[:, :, row, column],
-        "compress16_at_px": reconstructor.cost_volume.compress(fused)[:, :, row, column],
-    }
-    for key in found.keys() & recording.keys():
-        yield _difference(key, found[key], recording[key], FEATURE_TOLERANCE)
+class _EncoderProbe:
+    """Compares what the 2D and 3D networks pass on, as it appears."""
 
-
-class _UNetProbe:
-    """Compares the inputs and outputs of the U-Net and its layers as they appear."""
-
-    def __init__(self, unet3d: nn.Module, recording: Recording) -> None:
+    def __init__(self, reconstructor: SparseNeuSReconstructor, recording: Recording) -> None:
         self.recording = recording
         self.differences: list[Difference] = []
-        unet3d.register_forward_pre_hook(self._compare_cost)
-        for name, layer in unet3d.named_children():
+        reconstructor.feature_net.register_forward_hook(self._compare_pyramid)
+        reconstructor.cost_volume.compress.register_forward_hook(self._compare_compressed)
+        reconstructor.unet3d.register_forward_pre_hook(self._compare_cost)
+        for name, layer in reconstructor.unet3d.named_children():
             layer.register_forward_hook(self._layer_hook(name))
+
+    def _compare_pyramid(
+        self, _module: nn.Module, _inputs: tuple[Tensor], pyramid: FeaturePyramid
+    ) -> None:
+        found = {
+            "pyr_feat2_views_0_13_31": pyramid.coarse[[0, 13, 31]],
+            "pyr_feat1_view_13_strided4": pyramid.middle[13][:, ::4, ::4],
+        }
+        for key in found.keys() & self.recording.keys():
+            self._add(key, found[key], self.recording[key], FEATURE_TOLERANCE)
+
+    def _compare_compressed(
+        self, _module: nn.Module, inputs: tuple[Tensor], compressed: Tensor
+    ) -> None:
+        row, column = self.recording["feat_px_yx"].T
+        for key, maps in (("feat56_at_px", inputs[0]), ("compress16_at_px", compressed)):
+            ours = maps[:, :, row, column]
+            self._add(key, ours, self.recording[key], FEATURE_TOLERANCE)
 
     def _compare_cost(self, _module: nn.Module, inputs: tuple[Tensor, Tensor]) -> None:
         features, active = inputs

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From a signed distance grid to a mesh."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import trimesh
+
+from one2345_blender.contracts.cameras import Viewpoint, c2w_from_viewpoints, method_intrinsics
+from one2345_blender.contracts.errors import Cancelled, EmptySurfaceError
+from one2345_blender.contracts.progress import StepDone
+from one2345_blender.pipeline.meshing import extract_mesh, sdf_grid, zero_level_set
+from one2345_blender.pipeline.reconstruction.geometry_volume import GeometryVolume
+from one2345_blender.pipeline.reconstruction.reconstructor import SparseNeuSReconstructor
+
+IMAGE_SIZE_PX = 32
+
+
+@pytest.fixture(scope="module")
+def reconstructor() -> SparseNeuSReconstructor:
+    torch.manual_seed(0)
+    return SparseNeuSReconstructor(
+        image_size_px=IMAGE_SIZE_PX, volume_size=16, voxel_size=None, volume_bounds="sphere"
+    )
+
+
+@pytest.fixture(scope="module")
+def volume(reconstructor: SparseNeuSReconstructor) -> GeometryVolume:
+    """Four orange pictures around the object."""
+    views = [Viewpoint(name="v", azimuth_deg=a, elevation_deg=20.0) for a in (0, 90, 180, 270)]
+    c2w = torch.from_numpy(c2w_from_viewpoints(views))
+    rgb = torch.tensor([1.0, 0.5, 0.25]).view(1, 3, 1, 1).expand(4, 3, 32, 32)
+    K = torch.from_numpy(method_intrinsics(IMAGE_SIZE_PX))
+    with torch.no_grad():
+        return reconstructor.encode(rgb, c2w, K, c2w[0])
+
+
+def sphere_grid(radius: float, resolution: int = 48) -> np.ndarray:
+    axis = np.linspace(-1, 1, resolution, dtype=np.float32)
+    x, y, z = np.meshgrid(axis, axis, axis, indexing="ij")
+    return np.sqrt(x**2 + y**2 + z**2) - np.float32(radius)
+
+
+def test_sphere_has_its_radius_and_faces_outwards() -> None:
+    vertices, faces = zero_level_set(sphere_grid(0.6))
+    assert np.allclose(np.linalg.norm(vertices, axis=1), 0.6, atol=1e-3)
+    mesh = trimesh.Trimesh(vertices, faces, process=False)
+    assert mesh.is_watertight
+    assert mesh.volume == pytest.approx(4 / 3 * np.pi * 0.6**3, rel=0.01)
+    assert (np.einsum("ij,ij->i", mesh.face_normals, mesh.triangles_center) > 0).all()
+
+
+def test_axes_keep_their_order() -> None:
+    grid = sphere_grid(0.4)
+    shifted = np.concatenate([grid[8:], np.ones((8, 48, 48), np.float32)])
+    vertices, _ = zero_level_set(shifted)
+    assert vertices.mean(0) == pytest.approx([-8 / 47 * 2, 0, 0], abs=0.01)
+
+
+@pytest.mark.parametrize(("offset", "what"), [(9.0, "nothing"), (-9.0, "everything")])
+def test_no_surface_is_an_error_with_a_hint(offset: float, what: str) -> None:
+    with pytest.raises(EmptySurfaceError, match=what) as caught:
+        zero_level_set(sphere_grid(0.5, 8) + np.float32(offset))
+    assert caught.value.hint
+
+
+def test_mesh_is_in_the_world_with_the_views_colour(
+    reconstructor: SparseNeuSReconstructor, volume: GeometryVolume
+) -> None:
+    mesh = extract_mesh(reconstructor, volume, 24)
+    solid = trimesh.Trimesh(mesh.vertices, mesh.faces, process=False)
+    assert solid.volume > 0
+    # an untrained network draws a sphere of half the volume's half side around the world's origin
+    radii = np.linalg.norm(mesh.vertices, axis=1)
+    assert radii.mean() == pytest.approx(0.31, abs=0.06)
+    assert (np.abs(mesh.vertex_colors - np.array([255, 127, 63, 255])) <= 1).all()
+
+
+def test_grid_is_the_same_in_any_chunks(
+    reconstructor: SparseNeuSReconstructor,
+    volume: GeometryVolume,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with torch.no_grad():
+        whole = sdf_grid(reconstructor, volume, 12)
+        monkeypatch.setattr("one2345_blender.pipeline.meshing.SDF_CHUNK_POINTS", 300)
+        assert torch.allclose(sdf_grid(reconstructor, volume, 12), whole, atol=1e-6)
+
+
+def test_listener_can_stop_the_work(
+    reconstructor: SparseNeuSReconstructor, volume: GeometryVolume
+) -> None:
+    def stop_in_sdf(event: object) -> None:
+        if isinstance(event, StepDone) and event.stage == "sdf":
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        extract_mesh(reconstructor, volume, 12, stop_in_sdf)
