@@ -11,6 +11,7 @@ from importlib import metadata
 
 from ..contracts.errors import OptionError, ProtocolError
 from ..contracts.messages import COMMANDS, PROTOCOL_VERSION, Message, decode_line
+from ..version import __version__
 from .run_job import Converter, error_event, load_converter, run_job
 from .wire import Wire
 
@@ -111,8 +112,8 @@ class Server:
 
 
 def _versions() -> dict[str, str]:
-    """Versions of Python and of the packages that are installed, found without importing them."""
-    versions = {"python": platform.python_version()}
+    """Our version, Python's and the installed packages', found without importing these."""
+    versions = {"one2345": __version__, "python": platform.python_version()}
     for name in _REPORTED_PACKAGES:
         try:
             versions[name] = metadata.version(name)
