@@ -25,7 +25,7 @@ def preset_folder(preset: str) -> Path:
         CheckpointError: The preset is known, but its weights are not on this machine.
     """
     if preset == "embedded":
-        return _complete(_PACKAGED / preset, preset, "Install the add-on again.")
+        return _complete(packaged_preset(preset), preset, "Install the add-on again.")
     if preset in PRESETS:
         folder = user_presets_folder() / preset
         return _complete(
@@ -40,6 +40,11 @@ def preset_folder(preset: str) -> Path:
         f"preset: expected one of {', '.join(PRESETS)} or a folder with weights, got {preset!r}.",
         hint="Choose one of the presets by name.",
     )
+
+
+def packaged_preset(preset: str) -> Path:
+    """The folder of a preset that ships with the package, whether its weights are there or not."""
+    return _PACKAGED / preset
 
 
 def user_presets_folder() -> Path:

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The embedded preset's model card: data, recipe and validation, from the runs' own logs."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from ..contracts.job_folder import atomic_write
+from .assets_command import MANIFEST_PATH
+from .libraries import LIBRARIES
+from .manifest import read_manifest
+from .run_folder import LOG_NAME
+from .train_views import NUM_VALIDATION_OBJECTS
+
+CARD_NAME = "README.md"
+
+_CARD = """\
+---
+license: gpl-3.0
+library_name: diffusers
+---
+# One-2-3-45 for Blender: the embedded preset
+
+Written by `python -m one2345_blender.training assemble` from the runs' logs; do not edit.
+
+Small networks that turn a photo of one object into a coloured mesh, on a CPU, offline. They are
+trained from scratch by this project; no published weights went into them.
+
+## Data
+
+{num_train} models for training, {num_val} for validation, {num_test} kept apart for testing, split
+by object. {licences}. Every model with author, licence and source stands in
+[data/ATTRIBUTION.md](data/ATTRIBUTION.md) and, for programs, in `data/manifest.json`; the pictures
+behind the segmenter's composites in `data/backgrounds.json`. Neither models nor pictures are part
+of this repository. The weights are licensed like the package, GPL-3.0-or-later.
+
+## Recipe
+
+Rendered views of 128 x 128 pixels: per object and input pose the method's 8 stage-1 views and
+their 32 near views, inputs at elevations of -10 to 60 degrees, lights varied.
+All on two CPU cores that other work shared; hours are the trainings' own clocks.
+
+| network | parameters | trained as | steps | hours |
+| --- | --- | --- | --- | --- |
+{runs}
+
+## Validation, on objects that no network saw
+
+Zero123, {views_objects} objects: PSNR against the rendered view, silhouette IoU, and both for the
+input simply repeated.
+
+| views | PSNR, dB | input repeated | IoU | input repeated |
+| --- | --- | --- | --- | --- |
+{views}
+
+Autoencoder: {autoencoder_psnr_db:.1f} dB.
+Foreground segmenter on composites: IoU {segmenter_iou:.3f}.
+Reconstruction: {reconstruction}.
+
+## Limits
+
+One object, whole and unobscured. Thin parts and fine patterns are lost, the far side is a guess,
+glass and mirrors come out opaque. People were not among the training models.
+"""
+
+_RUNS = {
+    "autoencoder": (("vae",), "L1 and gradient loss on views, noise on the latents"),
+    "views": (
+        ("unet", "image_encoder", "clip_camera_projection"),
+        "v-prediction in the latents, on the method's own camera offsets, moving average kept",
+    ),
+    "reconstruction": (
+        ("reconstruction",),
+        "truncated signed distance and colour from rendered depth, true and predicted views mixed",
+    ),
+    "segmenter": (
+        ("segmenter",),
+        "cross-entropy and Dice on composites over photos and procedural backdrops",
+    ),
+}
+"""Run -> the networks that it trained, and how."""
+
+
+def write_model_card(data_dir: Path, preset_dir: Path, networks: dict[str, nn.Module]) -> None:
+    """Write `README.md` into the preset.
+
+    Args:
+        data_dir: Holds the run folders of all trainings.
+        preset_dir: The preset's folder.
+        networks: By their names in the pipeline.
+    """
+    manifest = read_manifest(MANIFEST_PATH)
+    splits = Counter(asset.split for asset in manifest.assets)
+    licence_of = {library.key: library.licence for library in LIBRARIES}
+    licences = Counter(
+        licence_of[asset.library] for asset in manifest.assets if asset.split == "train"
+    )
+    logs = {name: _read_log(data_dir / name) for name in _RUNS}
+    scores = _last(logs["views"], "scores")
+    card = _CARD.format(
+        num_train=splits["train"],
+        num_val=splits["val"],
+        num_test=splits["near_test"],
+        licences="Licences of the training models: "
+        + ", ".join(f"{licence} {count}" for licence, count in sorted(licences.items())),
+        runs="\n".join(_run_row(name, data_dir / name, networks) for name in _RUNS),
+        views_objects=NUM_VALIDATION_OBJECTS,
+        views="\n".join(
+            f"| {kind} | {s['psnr_db']} | {s['input_psnr_db']} | {s['iou']} | {s['input_iou']} |"
+            for kind, s in scores.items()
+        ),
+        autoencoder_psnr_db=_last(logs["autoencoder"], "psnr_db"),
+        segmenter_iou=_last(logs["segmenter"], "iou"),
+        reconstruction=", ".join(
+            f"{name.replace('_', ' ')} {value:.3f}"
+            for name, value in _last(logs["reconstruction"], "validation").items()
+        ),
+    )
+    with atomic_write(preset_dir / CARD_NAME) as file:
+        file.write(card.encode())
+
+
+def _run_row(name: str, run_dir: Path, networks: dict[str, nn.Module]) -> str:
+    progress = json.loads((run_dir / "progress.json").read_text(encoding="utf-8"))
+    parts, recipe = _RUNS[name]
+    count = sum(p.numel() for part in parts for p in networks[part].parameters())
+    hours = progress["seconds"] / 3600.0
+    return f"| {name} | {count:,} | {recipe} | {progress['step']:,} | {hours:.1f} |"
+
+
+def _read_log(run_dir: Path) -> list[dict[str, Any]]:
+    lines = (run_dir / LOG_NAME).read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def _last(log: list[dict[str, Any]], key: str) -> Any:
+    """The newest value of a key that only some entries have."""
+    return next(entry[key] for entry in reversed(log) if entry.get(key) is not None)
