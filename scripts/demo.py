@@ -28,8 +28,10 @@ def convert(photo_path: Path, job_dir: Path, seed: int) -> None:
 
     bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)
     addon.register()
-    bpy.ops.one2345.image_to_mesh(filepath=str(photo_path), seed=seed, output_dir=str(job_dir))
-    addon.unregister()
+    try:
+        bpy.ops.one2345.image_to_mesh(filepath=str(photo_path), seed=seed, output_dir=str(job_dir))
+    finally:
+        addon.unregister()  # pip's bpy 4.5 hangs at exit while anything is registered
 
 
 def main() -> int:

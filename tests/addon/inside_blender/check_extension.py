@@ -6,6 +6,7 @@ from __future__ import annotations
 import gc
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import addon_utils
@@ -51,6 +52,13 @@ def children() -> list[str]:
     return [line for line in listed.stdout.splitlines() if "fake_worker" in line]
 
 
+@pytest.fixture
+def disabled_at_the_end() -> Iterator[None]:
+    yield
+    addon_utils.disable(MODULE)
+
+
+@pytest.mark.usefixtures("disabled_at_the_end")
 def test_install_convert_and_disable(archive: Path, tmp_path: Path) -> None:
     nothing = traces()
     addon_utils.enable("bl_pkg")
@@ -74,4 +82,3 @@ def test_install_convert_and_disable(archive: Path, tmp_path: Path) -> None:
     assert traces() == nothing
     assert children() == []
     addon_utils.enable(MODULE)
-    addon_utils.disable(MODULE)
