@@ -26,8 +26,9 @@ BATCH_SIZE = 8
 PEAK_LEARNING_RATE = 1.5e-3
 LATENT_NOISE = 0.05
 GRADIENT_WEIGHT = 0.5
-CHROMA_WEIGHT = 2.0
-"""Without it the first thousand steps go into luminance alone."""
+CHROMA_WEIGHT = 10.0
+SATURATION_RANGE = (0.5, 4.0)
+"""Most objects are nearly grey: without strong colours thousands of steps learn luminance alone."""
 NORM_WEIGHT = 1e-3
 SAVE_EVERY_S = 120.0
 NUM_STATISTICS_VIEWS = 2048
@@ -73,7 +74,7 @@ def train_autoencoder(data_dir: Path, *, minutes: float, resume: bool, rigs_per_
         started = time.monotonic()
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(PEAK_LEARNING_RATE, progress, total_s, decay_fraction=0.5)
-        images = images_from_rgb(_draw_views(rigs, BATCH_SIZE, rng))
+        images = _recolored(images_from_rgb(_draw_views(rigs, BATCH_SIZE, rng)))
         recent.append(_train_step(vae, optimizer, images))
         progress.step += 1
         progress.images += BATCH_SIZE
@@ -102,7 +103,7 @@ def _train_step(
         decoded = decode_latents(vae, latents + LATENT_NOISE * torch.randn_like(latents))
     error = decoded.float() - images
     gradients = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
-    chroma = (error - error.mean(dim=1, keepdim=True)).abs().mean()
+    chroma = (error - error.mean(dim=1, keepdim=True)).square().mean()
     norm = (latents.float().square() - 1.0).clamp(min=0.0).mean()
     loss = (
         error.abs().mean()
@@ -115,6 +116,15 @@ def _train_step(
     torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
     optimizer.step()
     return loss.item()
+
+
+def _recolored(images: torch.Tensor) -> torch.Tensor:
+    """Each image with another saturation and its channels shuffled; white stays white."""
+    low, high = SATURATION_RANGE
+    saturation = low + (high - low) * torch.rand(len(images), 1, 1, 1)
+    grey = images.mean(dim=1, keepdim=True)
+    strong = (grey + saturation * (images - grey)).clamp(-1.0, 1.0)
+    return torch.stack([image[torch.randperm(3)] for image in strong])
 
 
 @torch.no_grad()
