@@ -8,7 +8,7 @@ predicted ones, or the view generator's own predictions. The targets are always 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +84,15 @@ def source_views(
     )
 
 
+def shrink(sources: SourceViews, size_px: int) -> SourceViews:
+    """The same views at `size_px`, which divides their size: each pixel the mean of a block."""
+    factor = sources.rgb.shape[-1] // size_px
+    K = sources.K / factor
+    K[:2, 2] -= (factor - 1) / (2 * factor)  # a block's middle lies between pixels
+    K[2, 2] = 1
+    return replace(sources, rgb=F.avg_pool2d(sources.rgb, factor), K=K)
+
+
 class ReconstructionData:
     """Draws examples from rendered objects.
 
@@ -91,6 +100,7 @@ class ReconstructionData:
         data_dir: Holds `renders/<asset_id>.npz` and, as they appear, `predicted/<asset_id>.npz`
             with `rgb` (R,32,H,W,3) uint8.
         asset_ids: Objects to draw from.
+        image_size_px: Of the source views; divides the size of the renders.
         num_points: P.
         num_surface_points: Q.
         seed: Everything random follows from it.
@@ -101,12 +111,14 @@ class ReconstructionData:
         data_dir: Path,
         asset_ids: Sequence[str],
         *,
+        image_size_px: int,
         num_points: int,
         num_surface_points: int,
         seed: int,
     ) -> None:
         self.data_dir = data_dir
         self.asset_ids = list(asset_ids)
+        self.image_size_px = image_size_px
         self.num_points = num_points
         self.num_surface_points = num_surface_points
         self._rng = np.random.default_rng(seed)
@@ -127,6 +139,7 @@ class ReconstructionData:
         else:
             true_views = rigs.rgb[rig, NUM_STAGE1_VIEWS:]
             sources = self._disturb(source_views(true_views, elevation_deg, chosen))
+        sources = shrink(sources, self.image_size_px)
         return self._with_targets(sources, depth_rig(rigs, rig), rigs.rgb[rig])
 
     def _with_targets(
@@ -170,12 +183,8 @@ class ReconstructionData:
         object_share = 1 - rgb.amin(1, keepdim=True)
         rgb = torch.where(object_share > 0.02, (rgb * gain).clamp(0, 1), rgb)
         limit_deg = MAX_POSE_JITTER_DEG * strength
-        return SourceViews(
-            rgb=rgb,
-            c2w=_jitter_poses(sources.c2w, limit_deg, generator),
-            K=sources.K,
-            reference_c2w=sources.reference_c2w,
-        )
+        c2w = _jitter_poses(sources.c2w, limit_deg, generator)
+        return replace(sources, rgb=rgb, c2w=c2w)
 
 
 def _spread_choice(num_sources: int, num_views: int, rng: np.random.Generator) -> NDArray[np.int64]:

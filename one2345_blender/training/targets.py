@@ -25,7 +25,7 @@ THIN_DEPTH = 0.02
 """World units: a surface point is thin if the point this far behind it is outside."""
 THIN_OFFSET = 0.009
 """World units: half the thickness that thin surfaces get, just under half a voxel."""
-MAX_SURFACE_POINTS = 24_000
+MAX_SURFACE_POINTS = 16_000
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,10 +30,12 @@ GRADIENT_NORM_LIMIT = 1.0
 SAVE_EVERY_S = 120.0
 
 
-def embedded_reconstructor(volume_size: int) -> SparseNeuSReconstructor:
-    """The network of the embedded preset."""
+def embedded_reconstructor(
+    volume_size: int, image_size_px: int = VIEW_SIZE_PX
+) -> SparseNeuSReconstructor:
+    """The network of the embedded preset; its weights fit any volume and image size."""
     return SparseNeuSReconstructor(
-        image_size_px=VIEW_SIZE_PX,
+        image_size_px=image_size_px,
         volume_size=volume_size,
         voxel_size=None,
         volume_bounds="sphere",
@@ -77,6 +79,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--learning-rate", type=float, default=2e-3)
     parser.add_argument("--decay-fraction", type=float, default=0.5)
     parser.add_argument("--volume-size", type=int, default=64, help="voxels per axis in training")
+    parser.add_argument("--image-size", type=int, default=VIEW_SIZE_PX, help="px, in training")
     parser.add_argument("--export-volume-size", type=int, default=64)
     parser.add_argument("--num-sources", type=int, nargs=2, default=(8, 16), metavar=("MIN", "MAX"))
     parser.add_argument("--num-points", type=int, default=8192)
@@ -93,7 +96,7 @@ def train(options: argparse.Namespace) -> None:
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
     run = RunFolder(options.run)
-    reconstructor = embedded_reconstructor(options.volume_size)
+    reconstructor = embedded_reconstructor(options.volume_size, options.image_size)
     optimizer = torch.optim.Adam(reconstructor.parameters(), betas=(0.9, 0.99))
     progress = RunProgress()
     if options.resume:
@@ -101,6 +104,7 @@ def train(options: argparse.Namespace) -> None:
     data = ReconstructionData(
         options.data,
         rendered_ids(options.data, "train"),
+        image_size_px=options.image_size,
         num_points=options.num_points,
         num_surface_points=options.num_surface_points,
         seed=options.seed + progress.step,
