@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,8 @@ import pytest
 
 from one2345_blender import addon
 
+REAL_PYTHON = os.environ.get("ONE2345_PYTHON", sys.executable)
+"""The worker's Python before the tests name the fake one."""
 FAKE_WORKER = Path(__file__).parents[2] / "fake_worker.py"
 
 
