@@ -29,7 +29,7 @@ def test_inside_blender(file: Path, tmp_path: Path) -> None:
         env={**os.environ, "BLENDER_USER_RESOURCES": str(tmp_path)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert finished.returncode == 0, finished.stdout + finished.stderr
