@@ -13,6 +13,7 @@ from ..training.command_table import run_command
 COMMANDS = {
     "parity": ("parity", "differences to the original's recorded numbers"),
     "parity-views": ("parity_views", "the same for the view synthesis"),
+    "views": ("views", "a preset's views of unseen objects, against renders"),
     "pictures": ("pictures", "convert a folder of pictures, compare the meshes with them"),
 }
 

@@ -203,4 +203,7 @@ def _validate(pipeline: Zero123Pipeline, data_dir: Path, sheet_path: Path) -> di
     """Scores on the unseen objects rendered so far; none where there are none."""
     reader = RigReader(data_dir, "val", rigs_per_asset=1, num_assets=NUM_VALIDATION_OBJECTS)
     rigs = reader.read_new()
-    return validate_views(pipeline, rigs, sheet_path) if len(rigs.rgb) else None
+    if not len(rigs.rgb):
+        return None
+    with torch.autocast("cpu", torch.bfloat16):
+        return validate_views(pipeline, rigs, sheet_path)

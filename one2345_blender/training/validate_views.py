@@ -19,14 +19,17 @@ TARGET_VIEWS = {
     "near": (NUM_STAGE1_VIEWS, NUM_STAGE1_VIEWS + 3),
 }
 """Views predicted from view 0, by kind of offset."""
-NUM_STEPS = 12
-GUIDANCE_SCALE = 2.0
 BACKGROUND_FROM_LEVEL = 245
 NUM_SHEET_ROWS = 16
 
 
 def validate_views(
-    pipeline: Zero123Pipeline, rigs: RigViews, sheet_path: Path
+    pipeline: Zero123Pipeline,
+    rigs: RigViews,
+    sheet_path: Path,
+    *,
+    num_inference_steps: int = 12,
+    guidance_scale: float = 2.0,
 ) -> dict[str, dict[str, float]]:
     """Predict `TARGET_VIEWS` of each rig and compare them with the renders.
 
@@ -34,41 +37,42 @@ def validate_views(
         pipeline: With the weights to judge.
         rigs: Unseen objects.
         sheet_path: The contact sheet: per row the input, then each render beside its prediction.
+        num_inference_steps: See `Zero123Pipeline`.
+        guidance_scale: See `Zero123Pipeline`.
 
     Returns:
         For each kind: `psnr_db` and `iou` of the prediction, and of the input repeated.
     """
     targets = np.array([view for views in TARGET_VIEWS.values() for view in views])
-    predicted = np.stack([_predict(pipeline, rigs, rig, targets) for rig in range(len(rigs.rgb))])
+    predicted = []
+    for rig in range(len(rigs.rgb)):
+        pairs = pairs_between(
+            rigs, np.full(len(targets), rig), np.zeros(len(targets), int), targets
+        )
+        views = pipeline(
+            rigs.rgb[rig, :1],
+            pairs.d_polar_deg.tolist(),
+            pairs.d_azimuth_deg.tolist(),
+            generator=torch.Generator().manual_seed(rig),
+            num_inference_steps=num_inference_steps,
+            guidance_scale=guidance_scale,
+        )
+        predicted.append(views)
+    predicted_rgb = np.stack(predicted)
     rendered = rigs.rgb[:, targets]
     repeated = np.broadcast_to(rigs.rgb[:, :1], rendered.shape)
-    _write_sheet(rigs.rgb[:, 0], rendered, predicted, sheet_path)
+    _write_sheet(rigs.rgb[:, 0], rendered, predicted_rgb, sheet_path)
     scores, first = {}, 0
     for kind, views in TARGET_VIEWS.items():
         part = np.s_[:, first : first + len(views)]
         first += len(views)
         scores[kind] = {
-            "psnr_db": _psnr_db(predicted[part], rendered[part]),
-            "iou": _silhouette_iou(predicted[part], rendered[part]),
+            "psnr_db": _psnr_db(predicted_rgb[part], rendered[part]),
+            "iou": _silhouette_iou(predicted_rgb[part], rendered[part]),
             "input_psnr_db": _psnr_db(repeated[part], rendered[part]),
             "input_iou": _silhouette_iou(repeated[part], rendered[part]),
         }
     return scores
-
-
-def _predict(
-    pipeline: Zero123Pipeline, rigs: RigViews, rig: int, targets: np.ndarray
-) -> np.ndarray:
-    pairs = pairs_between(rigs, np.full(len(targets), rig), np.zeros(len(targets), int), targets)
-    with torch.autocast("cpu", torch.bfloat16):
-        return pipeline(
-            rigs.rgb[rig, :1],
-            pairs.d_polar_deg.tolist(),
-            pairs.d_azimuth_deg.tolist(),
-            generator=torch.Generator().manual_seed(rig),
-            num_inference_steps=NUM_STEPS,
-            guidance_scale=GUIDANCE_SCALE,
-        )
 
 
 def _psnr_db(predicted: np.ndarray, rendered: np.ndarray) -> float:

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How near a preset's synthesised views come to renders of objects it has not seen."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from ..pipeline.model_cache import load_pipeline
+from ..training.validate_views import validate_views
+from ..training.view_data import RigReader
+
+
+def main(argv: list[str]) -> None:
+    """`python -m one2345_blender.evaluation views`: a Markdown table and a contact sheet."""
+    parser = argparse.ArgumentParser(prog="evaluation views", description=__doc__)
+    parser.add_argument("--preset", type=Path, required=True, help="folder of the preset")
+    parser.add_argument("--data", type=Path, default=Path("out/training"), help="rendered data")
+    parser.add_argument("--part", default="val", choices=("train", "val", "near_test"))
+    parser.add_argument("--objects", type=int, default=24, help="at most so many")
+    parser.add_argument("--sheet", type=Path, default=Path("out/views_sheet.png"))
+    parser.add_argument("--steps", type=int, help="denoising steps; default: the preset's")
+    parser.add_argument("--guidance-scale", type=float, help="default: the preset's")
+    args = parser.parse_args(argv)
+    pipeline = load_pipeline(args.preset, torch.device("cpu"))
+    reader = RigReader(args.data, args.part, rigs_per_asset=1, num_assets=args.objects)
+    scores = validate_views(
+        pipeline.zero123,
+        reader.read_new(),
+        args.sheet,
+        num_inference_steps=args.steps or pipeline.config.num_inference_steps_stage1,
+        guidance_scale=args.guidance_scale or pipeline.config.guidance_scale,
+    )
+    print("| views | PSNR dB | silhouette IoU | input's PSNR dB | input's IoU |")
+    print("|---|---|---|---|---|")
+    for kind, score in scores.items():
+        print(
+            f"| {kind} | {score['psnr_db']:.2f} | {score['iou']:.3f} "
+            f"| {score['input_psnr_db']:.2f} | {score['input_iou']:.3f} |"
+        )
