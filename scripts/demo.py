@@ -20,7 +20,7 @@ PHOTO = ROOT / "docs" / "demo" / "coffee.jpg"
 WORKER_PYTHON_VARIABLE = "ONE2345_PYTHON"
 
 
-def convert(photo_path: Path, job_dir: Path, seed: int) -> None:
+def convert(photo_path: Path, job_dir: Path, *, preset: str, seed: int) -> None:
     """Turn an empty scene into one with the photo's object and camera, by the operator."""
     import bpy
 
@@ -29,7 +29,9 @@ def convert(photo_path: Path, job_dir: Path, seed: int) -> None:
     bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)
     addon.register()
     try:
-        bpy.ops.one2345.image_to_mesh(filepath=str(photo_path), seed=seed, output_dir=str(job_dir))
+        bpy.ops.one2345.image_to_mesh(
+            filepath=str(photo_path), preset=preset, seed=seed, output_dir=str(job_dir)
+        )
     finally:
         addon.unregister()  # pip's bpy 4.5 hangs at exit while anything is registered
 
@@ -38,6 +40,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("photo", nargs="?", type=Path, default=PHOTO)
     parser.add_argument("--output", type=Path, default=ROOT / "out" / "demo")
+    parser.add_argument("--preset", default="embedded")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     if find_spec("bpy") is None:
@@ -54,7 +57,7 @@ def main() -> int:
 
     began = time.perf_counter()
     try:
-        convert(arguments.photo.resolve(), job_dir, arguments.seed)
+        convert(arguments.photo.resolve(), job_dir, preset=arguments.preset, seed=arguments.seed)
     except RuntimeError as error:  # what a failed operator raises; its text is for people
         print(error, file=sys.stderr)
         return 1
