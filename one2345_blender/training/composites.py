@@ -16,7 +16,7 @@ from .backdrops import Picture, Pictures, draw_backdrop
 Layer = NDArray[np.float32]
 """`(S, S, 4)` sRGB and alpha, 0..1, colours not premultiplied."""
 
-OBJECT_SIDE_RANGE = (0.35, 0.92)
+OBJECT_SIDE_RANGE = (0.35, 1.0)
 """Longer side of the object's box over the side of the picture."""
 
 
@@ -39,6 +39,8 @@ def draw_composite(
         canvas = _add_bystander(canvas, cutouts, rng)
     layer = place_cutout(_choose(cutouts, rng), size_px, OBJECT_SIDE_RANGE, rng)
     layer[..., :3] = recolor(layer[..., :3], rng)
+    if rng.random() < 0.15:
+        layer = add_companion(layer, _choose(cutouts, rng), rng)
     if rng.random() < 0.15:
         layer = add_plate(layer, rng)
     if rng.random() < 0.4:
@@ -76,7 +78,7 @@ def place_cutout(
     slack_x, slack_y = size_px - picture.width, size_px - picture.height
     left = slack_x // 2 + rng.normal(0.0, 0.2) * abs(slack_x)
     top = slack_y // 2 + rng.normal(0.0, 0.2) * abs(slack_y)
-    if rng.random() < 0.9:
+    if rng.random() < 0.85:
         left = np.clip(left, min(0, slack_x), max(0, slack_x))
         top = np.clip(top, min(0, slack_y), max(0, slack_y))
     canvas = Image.new("RGBA", (size_px, size_px))
@@ -94,6 +96,33 @@ def recolor(rgb: Picture, rng: np.random.Generator) -> Picture:
         rgb = rgb * rng.uniform(0.4, 1.3, 3)
     rgb = np.clip(rgb, 1e-3, 1.0) ** np.exp(rng.normal(0.0, 0.3))
     return np.clip(rgb * rng.uniform(0.7, 1.3), 0.0, 1.0).astype(np.float32)
+
+
+def add_companion(layer: Layer, cutout: NDArray[np.uint8], rng: np.random.Generator) -> Layer:
+    """Join a second thing to the object, overlapping it: flowers to a vase, a lid to a pot."""
+    size_px = layer.shape[0]
+    inside = np.argwhere(layer[..., 3] > 0.5)
+    if not len(inside):
+        return layer
+    companion = place_cutout(cutout, size_px, (0.25, 0.6), rng)
+    companion[..., :3] = recolor(companion[..., :3], rng)
+    covered = np.argwhere(companion[..., 3] > 0.5)
+    if not len(covered):
+        return layer
+    shift = inside[rng.integers(len(inside))] - covered[rng.integers(len(covered))]
+    moved = np.zeros_like(companion)
+    (top, left), (height, width) = shift, companion.shape[:2]
+    moved[max(0, top) : height + top, max(0, left) : width + left] = companion[
+        max(0, -top) : height - top, max(0, -left) : width - left
+    ]
+    return _over(layer, moved) if rng.random() < 0.5 else _over(moved, layer)
+
+
+def _over(front: Layer, back: Layer) -> Layer:
+    alpha, beneath = front[..., 3:], back[..., 3:] * (1.0 - front[..., 3:])
+    total = alpha + beneath
+    rgb = (front[..., :3] * alpha + back[..., :3] * beneath) / np.maximum(total, 1e-4)
+    return np.concatenate([rgb, total], axis=2).astype(np.float32)
 
 
 def add_plate(layer: Layer, rng: np.random.Generator) -> Layer:
@@ -117,10 +146,7 @@ def add_plate(layer: Layer, rng: np.random.Generator) -> Layer:
     shade = shade + rng.uniform(-0.3, 0.3) * (x - center_x) / radius
     shadow = gaussian_filter(np.roll(layer[..., 3], 2, axis=0), 0.08 * radius)
     plate = np.clip(color * (shade * (1.0 - 0.4 * shadow))[..., None], 0.0, 1.0)
-    alpha = layer[..., 3:]
-    total = alpha + covered[..., None] * (1.0 - alpha)
-    rgb = (layer[..., :3] * alpha + plate * (total - alpha)) / np.maximum(total, 1e-4)
-    return np.concatenate([rgb, total], axis=2).astype(np.float32)
+    return _over(layer, np.dstack([plate, covered]))
 
 
 def add_highlights(layer: Layer, rng: np.random.Generator) -> Picture:

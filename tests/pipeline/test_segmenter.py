@@ -54,9 +54,10 @@ def test_saved_and_loaded(tiny_segmenter: ForegroundSegmenter, tmp_path: Path) -
     np.testing.assert_array_equal(loaded.predict_alpha(rgb), tiny_segmenter.predict_alpha(rgb))
 
 
+@pytest.mark.preset
 @pytest.mark.parametrize("size", [(300, 300), (240, 400)])
 def test_embedded_weights_find_a_plain_object(size: tuple[int, int]) -> None:
-    segmenter = ForegroundSegmenter.from_pretrained(EMBEDDED).float()
+    segmenter = ForegroundSegmenter.from_pretrained(EMBEDDED)
     disc = _disc(*size)
     rgb = np.where(disc[..., None], (190, 60, 40), (150, 150, 155)).astype(np.uint8)
     found = segmenter.predict_alpha(rgb) > 127

@@ -7,10 +7,12 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from skimage.measure import label
 
 from one2345_blender.training import backdrops
 from one2345_blender.training.backdrops import Picture, Pictures
 from one2345_blender.training.composites import (
+    add_companion,
     add_plate,
     cast_shadow,
     draw_composite,
@@ -88,6 +90,15 @@ def test_plate_only_adds_to_the_mask(disc_cutout: np.ndarray) -> None:
     assert plated[..., 3].sum() > layer[..., 3].sum()
     covered = layer[..., 3] == 1.0
     np.testing.assert_allclose(plated[covered], layer[covered], atol=1e-5)
+
+
+def test_companion_overlaps_the_object(disc_cutout: np.ndarray) -> None:
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        layer = place_cutout(disc_cutout, SIZE_PX, (0.4, 0.4), rng)
+        joined = add_companion(layer, disc_cutout, rng)
+        assert (joined[..., 3] >= layer[..., 3] - 1e-6).all()
+        assert label(joined[..., 3] > 0.5).max() == 1
 
 
 def test_shadow_only_darkens(disc_cutout: np.ndarray) -> None:
