@@ -5,6 +5,8 @@ Source: One-2-3-45, R/models/sparse_neus_renderer.py:881-937, R/models/trainer_g
 (specification section 12).
 """
 
+import itertools
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -39,7 +41,11 @@ def extract_mesh(
         EmptySurfaceError: the signed distance has one sign everywhere.
     """
     on_event(StageStarted("sdf"))
-    sdf = sdf_grid(reconstructor, volume, resolution, on_event)
+    stride = reconstructor.config["surface_search_stride"]
+    if stride == 1:
+        sdf = sdf_grid(reconstructor, volume, resolution, on_event)
+    else:
+        sdf = searched_sdf_grid(reconstructor, volume, resolution, stride, on_event)
     on_event(StageStarted("meshing"))
     vertices, faces = zero_level_set(sdf.cpu().numpy())
     points = torch.from_numpy(vertices).to(volume.features.device)
@@ -58,14 +64,75 @@ def sdf_grid(
     on_event: OnEvent = ignore_events,
 ) -> Tensor:
     """(R,R,R) signed distance at the nodes of linspace(-1,1,R) on each axis, x first."""
+    nodes = torch.arange(resolution, device=volume.features.device)
+    index = torch.cartesian_prod(nodes, nodes, nodes)
+    sdf = _sdf_at_nodes(reconstructor, volume, index, resolution, on_event)
+    return sdf.view(resolution, resolution, resolution)
+
+
+def searched_sdf_grid(
+    reconstructor: SparseNeuSReconstructor,
+    volume: GeometryVolume,
+    resolution: int,
+    stride: int,
+    on_event: OnEvent = ignore_events,
+) -> Tensor:
+    """Like `sdf_grid` near the surface; elsewhere the value of a nearby node, of the right sign.
+
+    The zero level set is that of the full grid as long as the signed distance has a slope of at
+    most 1: a block of nodes whose corners are all further from the surface than its diagonal
+    cannot hold any of it.
+    """
+    device = volume.features.device
+    nodes = torch.arange(0, resolution + stride - 1, stride, device=device)
+    nodes = nodes.clamp_max(resolution - 1)
+    index = torch.cartesian_prod(nodes, nodes, nodes)
+    coarse = _sdf_at_nodes(reconstructor, volume, index, resolution, ignore_events)
+    coarse = coarse.view(len(nodes), len(nodes), len(nodes))
+    diagonal = 3**0.5 * stride * 2 / (resolution - 1)
+    near = _block_corners(coarse.abs()).amin(0) <= diagonal
+    mixed = _block_corners(coarse < 0).float().mean(0).frac() > 0
+    wanted = _spread(near | mixed, stride, resolution)
+    sdf = _repeat(coarse[:-1, :-1, :-1], stride, resolution)
+    sdf[wanted] = _sdf_at_nodes(reconstructor, volume, wanted.nonzero(), resolution, on_event)
+    return sdf
+
+
+def _sdf_at_nodes(
+    reconstructor: SparseNeuSReconstructor,
+    volume: GeometryVolume,
+    index: Tensor,
+    resolution: int,
+    on_event: OnEvent,
+) -> Tensor:
+    """(P,) at nodes `index` (P,3) of linspace(-1,1,resolution) on each axis."""
     axis = torch.linspace(-1, 1, resolution, device=volume.features.device)
-    planes = max(1, SDF_CHUNK_POINTS // resolution**2)
-    slabs = []
-    for start in range(0, resolution, planes):
-        points = torch.cartesian_prod(axis[start : start + planes], axis, axis)
-        slabs.append(reconstructor.sdf(volume, points))
-        on_event(StepDone("sdf", min(start + planes, resolution), resolution))
-    return torch.cat(slabs).view(resolution, resolution, resolution)
+    values = []
+    for chunk in index.split(SDF_CHUNK_POINTS):
+        values.append(reconstructor.sdf(volume, axis[chunk]))
+        on_event(StepDone("sdf", sum(map(len, values)), len(index)))
+    return torch.cat(values)
+
+
+def _block_corners(nodes: Tensor) -> Tensor:
+    """(8,B,B,B) the corners of each block between (B+1)^3 nodes."""
+    near, far = slice(None, -1), slice(1, None)
+    return torch.stack([nodes[corner] for corner in itertools.product((near, far), repeat=3)])
+
+
+def _repeat(blocks: Tensor, stride: int, resolution: int) -> Tensor:
+    """(R,R,R) the value of the block that each node belongs to."""
+    for axis in range(3):
+        blocks = blocks.repeat_interleave(stride, dim=axis)
+    pad = resolution - blocks.shape[0]
+    blocks = F.pad(blocks[None, None], (0, max(0, pad)) * 3, mode="replicate")[0, 0]
+    return blocks[:resolution, :resolution, :resolution]
+
+
+def _spread(blocks: Tensor, stride: int, resolution: int) -> Tensor:
+    """(R,R,R) bool: the nodes of the marked blocks, their far faces included."""
+    nodes = _repeat(blocks.float(), stride, resolution)
+    return F.max_pool3d(F.pad(nodes[None], (1, 0, 1, 0, 1, 0)), 2, stride=1)[0] > 0
 
 
 def zero_level_set(

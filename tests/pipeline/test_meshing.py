@@ -11,7 +11,12 @@ import trimesh
 from one2345_blender.contracts.cameras import Viewpoint, c2w_from_viewpoints, method_intrinsics
 from one2345_blender.contracts.errors import Cancelled, EmptySurfaceError
 from one2345_blender.contracts.progress import StepDone
-from one2345_blender.pipeline.meshing import extract_mesh, sdf_grid, zero_level_set
+from one2345_blender.pipeline.meshing import (
+    extract_mesh,
+    sdf_grid,
+    searched_sdf_grid,
+    zero_level_set,
+)
 from one2345_blender.pipeline.reconstruction.geometry_volume import GeometryVolume
 from one2345_blender.pipeline.reconstruction.reconstructor import SparseNeuSReconstructor
 
@@ -98,3 +103,18 @@ def test_listener_can_stop_the_work(
 
     with pytest.raises(Cancelled):
         extract_mesh(reconstructor, volume, 12, stop_in_sdf)
+
+
+@pytest.mark.parametrize("stride", [3, 4, 7])
+@pytest.mark.parametrize("resolution", [25, 30])
+def test_searched_surface_is_the_surface_of_the_full_grid(
+    reconstructor: SparseNeuSReconstructor,
+    volume: GeometryVolume,
+    stride: int,
+    resolution: int,
+) -> None:
+    with torch.no_grad():
+        full = sdf_grid(reconstructor, volume, resolution).numpy()
+        searched = searched_sdf_grid(reconstructor, volume, resolution, stride).numpy()
+    for ours, theirs in zip(zero_level_set(searched), zero_level_set(full), strict=True):
+        assert np.array_equal(ours, theirs)

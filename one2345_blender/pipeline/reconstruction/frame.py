@@ -16,7 +16,7 @@ class VolumeFrame:
     """Where the volume lies in the world, and the cameras as seen from it."""
 
     world_from_volume: Tensor
-    """(4,4) float64 similarity: volume coordinates -> world."""
+    """(4,4) float64 similarity on the CPU: volume coordinates -> world."""
     camera_centres: Tensor
     """(V,3) float32, volume coordinates."""
     px_from_volume: Tensor
@@ -26,15 +26,11 @@ class VolumeFrame:
 
     def to_world(self, points: Tensor) -> Tensor:
         """Volume points (P,3) -> world points (P,3) of the same dtype."""
-        transform = self.world_from_volume
-        world = points.double() @ transform[:3, :3].T + transform[:3, 3]
-        return world.to(points.dtype)
+        return _transform(self.world_from_volume, points)
 
     def to_volume(self, points: Tensor) -> Tensor:
         """World points (P,3) -> volume points (P,3) of the same dtype."""
-        transform = torch.linalg.inv(self.world_from_volume)
-        volume = points.double() @ transform[:3, :3].T + transform[:3, 3]
-        return volume.to(points.dtype)
+        return _transform(torch.linalg.inv(self.world_from_volume), points)
 
     def project(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Volume points (P,3) -> homogeneous pixels (V,P,2) and depth z (V,P), undivided."""
@@ -53,12 +49,11 @@ def frusta_bounds(
     """
     size_px = 2 * K[:2, 2].double()
     unit = torch.tensor([(x, y) for x in (0.0, 1.0) for y in (0.0, 1.0)], dtype=torch.float64)
-    rays = torch.cat([unit.to(K.device) * size_px, torch.ones_like(unit[:, :1])], dim=1)
+    rays = torch.cat([unit * size_px, torch.ones_like(unit[:, :1])], dim=1)
     rays = rays @ torch.linalg.inv(K.double()).T  # (4,3) at z-depth 1
     corners = torch.cat([rays * depth for depth in near_far])  # (8,3)
     reference_from_view = _reference_from_view(c2w, reference_c2w)
-    identity = torch.eye(4, dtype=torch.float64, device=c2w.device)
-    poses = torch.cat([identity[None], reference_from_view])
+    poses = torch.cat([torch.eye(4, dtype=torch.float64)[None], reference_from_view])
     points = torch.einsum("vij,pj->vpi", poses[:, :3, :3], corners) + poses[:, None, :3, 3]
     low, high = points.amin((0, 1)), points.amax((0, 1))
     return (low + high) / 2, float((high - low).max()) / 2 * margin
@@ -70,7 +65,12 @@ def sphere_bounds(reference_c2w: Tensor, radius: float) -> tuple[Tensor, float]:
 
 
 def volume_frame(
-    c2w: Tensor, K: Tensor, reference_c2w: Tensor, centre: Tensor, radius: float
+    c2w: Tensor,
+    K: Tensor,
+    reference_c2w: Tensor,
+    centre: Tensor,
+    radius: float,
+    device: torch.device | str = "cpu",
 ) -> VolumeFrame:
     """The frame of the cube at `centre` (reference camera's frame) with half side `radius`.
 
@@ -80,6 +80,7 @@ def volume_frame(
         reference_c2w: (4,4) OpenCV camera-to-world that the cube's axes are aligned to.
         centre: (3,) float64.
         radius: world units.
+        device: where the float32 parts go; the arithmetic is float64 on the CPU.
     """
     reference_from_view = _reference_from_view(c2w, reference_c2w)
     rotation = reference_from_view[:, :3, :3].transpose(1, 2)
@@ -87,15 +88,20 @@ def volume_frame(
     translation = -torch.einsum("vij,vj->vi", rotation, camera_centres)
     view_from_volume = torch.cat([rotation, translation[..., None]], dim=2)
 
-    reference_from_volume = torch.eye(4, dtype=torch.float64, device=c2w.device)
+    reference_from_volume = torch.eye(4, dtype=torch.float64)
     reference_from_volume[:3, :3] *= radius
     reference_from_volume[:3, 3] = centre
     return VolumeFrame(
         world_from_volume=reference_c2w.double() @ reference_from_volume,
-        camera_centres=camera_centres.float(),
-        px_from_volume=(K.double() @ view_from_volume).float(),
+        camera_centres=camera_centres.float().to(device),
+        px_from_volume=(K.double() @ view_from_volume).float().to(device),
         radius=radius,
     )
+
+
+def _transform(target_from_source: Tensor, points: Tensor) -> Tensor:
+    moved = points.cpu().double() @ target_from_source[:3, :3].T + target_from_source[:3, 3]
+    return moved.to(points)
 
 
 def _reference_from_view(c2w: Tensor, reference_c2w: Tensor) -> Tensor:

@@ -48,6 +48,8 @@ class SparseNeuSReconstructor(ModelMixin, ConfigMixin):
         unbounded_far_sites: stride-2 convolutions get a site beyond an even far border.
         strict_latent_bounds: latents are zero on the near faces of the cube and continue one
             voxel beyond the far faces.
+        surface_search_stride: a mesh's grid is first evaluated at every n-th node per axis, then
+            where the surface can be. More than 1 needs a signed distance of slope 1 or less.
     """
 
     config_name = "config.json"
@@ -71,6 +73,7 @@ class SparseNeuSReconstructor(ModelMixin, ConfigMixin):
         sum_over_all_views: bool = True,
         unbounded_far_sites: bool = True,
         strict_latent_bounds: bool = True,
+        surface_search_stride: int = 1,
     ) -> None:
         super().__init__()
         exact_voxel_size = 2 / (volume_size - 1)
@@ -114,13 +117,14 @@ class SparseNeuSReconstructor(ModelMixin, ConfigMixin):
         near_far: tuple[float, float] = NEAR_FAR,
     ) -> VolumeFrame:
         """The volume's frame for V cameras `c2w` (V,4,4), world units."""
+        c2w, K, reference_c2w = c2w.cpu(), K.cpu(), reference_c2w.cpu()
         if self.config["volume_bounds"] == "sphere":
             centre, radius = sphere_bounds(reference_c2w, self.config["volume_radius"])
         else:
             centre, radius = frusta_bounds(
                 c2w, K, reference_c2w, near_far, self.config["frusta_margin"]
             )
-        return volume_frame(c2w, K, reference_c2w, centre, radius)
+        return volume_frame(c2w, K, reference_c2w, centre, radius, self.device)
 
     def encode(
         self,
