@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Mapping
+from typing import Any
 
 import bpy
 
@@ -84,12 +86,18 @@ def _draw_outcome(layout: bpy.types.UILayout, state: JobState) -> None:
         how = "The worker did not stop and was ended." if state.was_forced else "Cancelled."
         _draw_text(box, how, icon="CANCEL")
     elif state.report is not None:
-        elevation = state.report["elevation"]
-        source = "estimated" if elevation["is_estimated"] else "not estimated"
-        text = f"Elevation {elevation['elevation_deg']:.0f}\u00b0, {source}"
-        _draw_text(box, text, icon="CHECKMARK")
+        _draw_text(box, _elevation_text(state.report["elevation"]), icon="CHECKMARK")
     for warning in state.warnings:
         _draw_text(box, warning, icon="INFO")
+
+
+def _elevation_text(elevation: Mapping[str, Any]) -> str:
+    """The report's elevation in words; one that is neither estimated nor certain is the prior."""
+    if elevation["is_estimated"]:
+        source = f"estimated, confidence {elevation['confidence']:.0%}"
+    else:
+        source = "as given" if elevation["confidence"] == 1.0 else "assumed"
+    return f"Elevation {elevation['elevation_deg']:.0f}\u00b0, {source}"
 
 
 def _draw_text(layout: bpy.types.UILayout, text: str, *, icon: str) -> None:

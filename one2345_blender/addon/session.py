@@ -110,6 +110,9 @@ class Session:
         except KeyError as error:
             hint = "Re-install the worker from the add-on's preferences."
             return failed(state, OutputError(f"The worker's result lacks {error}.", hint=hint))
+        except RuntimeError as error:  # bpy's own
+            hint = "Convert the picture again."
+            return failed(state, OutputError(f"Blender refused the result: {error}", hint=hint))
         return state
 
 
