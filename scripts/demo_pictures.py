@@ -60,7 +60,7 @@ def write_preview(photo_path: Path, path: Path) -> None:
 
 def _orbit_camera(photo_camera: bpy.types.Object, azimuth_deg: float) -> bpy.types.Object:
     """The photo's camera gone round the object, with the lens of the method's square views."""
-    lens = photo_lens((0.0, 0.0, 1.0), (1.0, 1.0), frame_aspect=1.0)
+    lens = photo_lens((0.0, 0.0, 1.0), (1.0, 1.0), view_size_px=math.inf, frame_aspect=1.0)
     camera = bpy.data.objects.new("orbit", new_camera("orbit", lens))
     bpy.context.scene.collection.objects.link(camera)
     centre = photo_camera.matrix_world @ Vector((0.0, 0.0, -CAMERA_RADIUS))

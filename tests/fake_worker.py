@@ -41,6 +41,7 @@ BOX_HIGH = (0.30, 0.25, 0.40)
 BOX_SRGB = (128, 64, 200, 255)
 SOURCE_SIZE_PX = (640, 400)
 CROP_BOX_PX = (250.0, -20.0, 300.0)
+VIEW_SIZE_PX = 128
 ELEVATION_DEG = 25.0
 
 _GREY_PNG = base64.b64decode(
@@ -118,6 +119,7 @@ def _report(spec: JobSpec) -> RunReport:
         ),
         source_size_px=SOURCE_SIZE_PX,
         crop_box_px=CROP_BOX_PX,
+        view_size_px=VIEW_SIZE_PX,
         num_vertices=8,
         num_faces=12,
         stage_seconds=dict.fromkeys(STAGES, 0.1),

@@ -26,16 +26,23 @@ class PhotoLens:
 
 
 def photo_lens(
-    crop_box_px: Sequence[float], source_size_px: Sequence[float], *, frame_aspect: float
+    crop_box_px: Sequence[float],
+    source_size_px: Sequence[float],
+    *,
+    view_size_px: float,
+    frame_aspect: float,
 ) -> PhotoLens:
     """The lens whose picture is the photo, in a render frame that holds the photo centred.
 
-    The method's square view is the crop `(x0, y0, side)` in photo pixels (x right, y down; it may
-    reach over the photo's edges), its principal point the crop's centre.
+    The method's square view is a crop of the photo. Its principal point is at coordinate
+    `view_size_px / 2`, where pixel `i`'s middle lies at coordinate `i`: half a view pixel right of
+    and below the crop's centre.
 
     Args:
-        crop_box_px: `x0, y0, side`.
+        crop_box_px: `left, top, side` in photo pixels (x right, y down); it may reach over the
+            photo's edges.
         source_size_px: Width and height of the photo.
+        view_size_px: Side of the view into which the crop was resized.
         frame_aspect: Width over height of the render frame. A frame wider than the photo shows
             the photo at its full height, a narrower one at its full width (Blender's `FIT`);
             a frame with the photo's own aspect shows exactly the photo.
@@ -44,11 +51,12 @@ def photo_lens(
     width_px, height_px = source_size_px
     is_frame_wider = frame_aspect * height_px > width_px
     fitted_px = height_px if is_frame_wider else width_px
-    centre_x_px = left_px + side_px / 2
-    centre_y_px = top_px + side_px / 2
+    principal = 0.5 + 0.5 / view_size_px  # in sides of the crop
+    principal_x_px = left_px + principal * side_px
+    principal_y_px = top_px + principal * side_px
     return PhotoLens(
         sensor_fit="VERTICAL" if is_frame_wider else "HORIZONTAL",
         focal_mm=FOCAL_PER_SIDE * side_px / fitted_px * SENSOR_MM,
-        shift_x=(width_px / 2 - centre_x_px) / fitted_px,
-        shift_y=(centre_y_px - height_px / 2) / fitted_px,
+        shift_x=(width_px / 2 - principal_x_px) / fitted_px,
+        shift_y=(principal_y_px - height_px / 2) / fitted_px,
     )

@@ -103,7 +103,10 @@ def _lens_for(scene: bpy.types.Scene, report: Mapping[str, Any]) -> PhotoLens:
     frame_width = render.resolution_x * render.pixel_aspect_x
     frame_height = render.resolution_y * render.pixel_aspect_y
     return photo_lens(
-        report["crop_box_px"], report["source_size_px"], frame_aspect=frame_width / frame_height
+        report["crop_box_px"],
+        report["source_size_px"],
+        view_size_px=report["view_size_px"],
+        frame_aspect=frame_width / frame_height,
     )
 
 

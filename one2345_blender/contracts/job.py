@@ -115,6 +115,8 @@ class RunReport:
     """Width and height of the photo, upright."""
     crop_box_px: tuple[float, float, float]
     """Square of the photo that the method sees: left, top, side; it may reach beyond the photo."""
+    view_size_px: int
+    """Side of the views into which that square was resized."""
     num_vertices: int
     num_faces: int
     stage_seconds: dict[str, float]

@@ -74,6 +74,7 @@ def convert_image(
         elevation=output.elevation,
         source_size_px=(width_px, height_px),
         crop_box_px=output.foreground.crop_box_px,
+        view_size_px=pipeline.view_size_px,
         num_vertices=len(output.mesh.vertices),
         num_faces=len(output.mesh.faces),
         stage_seconds=record.stage_seconds(),

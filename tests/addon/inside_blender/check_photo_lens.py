@@ -20,6 +20,7 @@ from one2345_blender.contracts.cameras import (
 )
 
 POINTS = np.random.default_rng(1).uniform(-0.5, 0.5, (50, 3))
+VIEW_SIZE_PX = 128
 WORLD_ORIGIN, SCALE = (3.0, -2.0, 1.5), 2.5
 
 
@@ -28,8 +29,9 @@ def method_photo_px(elevation_deg: float, crop_box_px: tuple[float, ...]) -> NDA
     viewpoint = Viewpoint(name="photo", azimuth_deg=0.0, elevation_deg=elevation_deg)
     left_px, top_px, side_px = crop_box_px
     c2w = c2w_from_viewpoints([viewpoint])[0]
-    crop_px, _depth = px_from_world(POINTS, c2w, method_intrinsics(256))
-    return crop_px * side_px / 256 + (left_px, top_px)
+    view_px, _depth = px_from_world(POINTS, c2w, method_intrinsics(VIEW_SIZE_PX))
+    from_corner_px = view_px + 0.5  # the middle of pixel i lies at coordinate i in `view_px`
+    return from_corner_px * side_px / VIEW_SIZE_PX + (left_px, top_px)
 
 
 def blender_photo_px(
@@ -42,7 +44,12 @@ def blender_photo_px(
     scene = bpy.context.scene
     scene.render.resolution_x, scene.render.resolution_y = frame_size_px
     frame_width, frame_height = frame_size_px
-    lens = photo_lens(crop_box_px, photo_size_px, frame_aspect=frame_width / frame_height)
+    lens = photo_lens(
+        crop_box_px,
+        photo_size_px,
+        view_size_px=VIEW_SIZE_PX,
+        frame_aspect=frame_width / frame_height,
+    )
     camera = bpy.data.objects.new("camera", new_camera("camera", lens))
     scene.collection.objects.link(camera)
     camera.matrix_world = photo_camera_matrix(elevation_deg, scale=SCALE, world_origin=WORLD_ORIGIN)
@@ -79,7 +86,7 @@ def test_mesh_lies_over_the_photo(
 
 
 def test_an_uncropped_square_photo_gives_the_method_s_lens() -> None:
-    lens = photo_lens((0.0, 0.0, 256.0), (256, 256), frame_aspect=1.0)
+    lens = photo_lens((0.0, 0.0, 256.0), (256, 256), view_size_px=256, frame_aspect=1.0)
     field_of_view_deg = 2 * np.degrees(np.arctan(18.0 / lens.focal_mm))
     assert field_of_view_deg == pytest.approx(49.13, abs=0.01)
-    assert (lens.shift_x, lens.shift_y) == (0.0, 0.0)
+    assert (lens.shift_x, lens.shift_y) == (-0.5 / 256, 0.5 / 256)
