@@ -10,7 +10,6 @@ import torch
 
 from ..pipeline.zero123.pipeline_zero123 import Zero123Pipeline
 
-COMPONENTS = ("unet", "vae", "image_encoder", "clip_camera_projection")
 EMBEDDED_PRESET = Path(__file__).parents[1] / "pipeline" / "presets" / "embedded"
 
 
@@ -25,8 +24,6 @@ def main(argv: list[str]) -> None:
 
 def export_views(pipeline_dir: Path, preset_dir: Path) -> None:
     """Write the component folders; `model_index.json` belongs to the whole preset."""
-    pipeline = Zero123Pipeline.from_pretrained(pipeline_dir)
-    for name in COMPONENTS:
-        component = getattr(pipeline, name).to(torch.float16)
+    pipeline = Zero123Pipeline.from_pretrained(pipeline_dir, dtype=torch.float16)
+    for name, component in pipeline.components.items():
         component.save_pretrained(preset_dir / name)
-    pipeline.scheduler.save_pretrained(preset_dir / "scheduler")
