@@ -17,6 +17,7 @@ COMMANDS = {
     "views": ("train_views", "train the small Zero123 in its latents"),
     "export-views": ("export_views", "copy the trained small Zero123 into the preset"),
     "predict": ("predict_views", "predict views of the training objects"),
+    "reconstruction": ("train_reconstruction", "train the reconstruction network from depth"),
     "assemble": ("assemble", "join the trained networks into the embedded preset"),
     "segmenter": ("train_segmenter", "train the foreground segmenter on composites"),
 }

@@ -25,6 +25,9 @@ THIN_DEPTH = 0.02
 """World units: a surface point is thin if the point this far behind it is outside."""
 THIN_OFFSET = 0.009
 """World units: half the thickness that thin surfaces get, just under half a voxel."""
+THIN_VOTERS = 8
+THIN_SHARE = 0.7
+"""Of the nearest surface points that must look thin too."""
 MAX_SURFACE_POINTS = 16_000
 
 
@@ -96,9 +99,12 @@ class SdfTarget:
         camera_centres = rig.c2w[self.surface.view, :3, 3]
         rays = F.normalize(self.surface.points - camera_centres, dim=1)
         behind = self.surface.points + THIN_DEPTH * rays
-        thin = free_space(rig, behind) > DEPTH_TOLERANCE
-        self._tree = cKDTree(self.surface.points.numpy())
-        thin_points = self.surface.points[thin].numpy()
+        thin = (free_space(rig, behind) > DEPTH_TOLERANCE).numpy()
+        points = self.surface.points.numpy()
+        self._tree = cKDTree(points)
+        # solid objects look thin along grazing rays; other views of the same place outvote those
+        _, neighbours = self._tree.query(points[thin], k=min(THIN_VOTERS, len(points)))
+        thin_points = points[thin][thin[neighbours].reshape(thin.sum(), -1).mean(1) > THIN_SHARE]
         self._thin_tree = cKDTree(thin_points) if len(thin_points) else None
 
     def __call__(self, points: Tensor) -> Tensor:
@@ -108,7 +114,8 @@ class SdfTarget:
         distance = _distance(self._tree, query)
         sdf = np.where(outside, distance, -distance)
         if self._thin_tree is not None:
-            sdf = np.minimum(sdf, _distance(self._thin_tree, query) - THIN_OFFSET)
+            to_thin = _distance(self._thin_tree, query)
+            sdf = np.where(to_thin < TRUNCATION, np.minimum(sdf, to_thin - THIN_OFFSET), sdf)
         return torch.from_numpy(sdf.clip(-TRUNCATION, TRUNCATION).astype(np.float32))
 
 

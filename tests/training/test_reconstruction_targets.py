@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Signed distances from depth maps, and the examples made of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from one2345_blender.contracts.cameras import c2w_from_viewpoints, method_intrinsics, px_from_world
+from one2345_blender.pipeline.view_schedule import method_viewpoints
+from one2345_blender.training.reconstruction_data import ReconstructionData, shrink, source_views
+from one2345_blender.training.renders import RenderedRigs, save_rigs
+from one2345_blender.training.targets import (
+    THIN_OFFSET,
+    TRUNCATION,
+    DepthRig,
+    SdfTarget,
+    unproject,
+)
+from one2345_blender.training.train_reconstruction import (
+    embedded_reconstructor,
+    losses,
+    rendered_ids,
+)
+
+SIZE_PX = 128
+RADIUS = 0.4
+ELEVATION_DEG = 20.0
+
+
+def camera_rays() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Cameras (V,4,4), intrinsics, and world ray directions (V,H,W,3) of unit depth."""
+    c2w = torch.from_numpy(c2w_from_viewpoints(method_viewpoints(ELEVATION_DEG)))
+    K = torch.from_numpy(method_intrinsics(SIZE_PX))
+    row, column = torch.meshgrid(torch.arange(SIZE_PX), torch.arange(SIZE_PX), indexing="ij")
+    pixels = torch.stack([column, row, torch.ones_like(row)], dim=-1).float()
+    rays = torch.einsum("vij,hwj->vhwi", c2w[:, :3, :3], pixels @ torch.linalg.inv(K).T)
+    return c2w, K, rays
+
+
+def sphere_rig() -> DepthRig:
+    """40 depth maps of a sphere at the origin."""
+    c2w, K, rays = camera_rays()
+    centre = c2w[:, None, None, :3, 3]
+    a, b = rays.square().sum(-1), (rays * centre).sum(-1)
+    discriminant = b**2 - a * (centre.square().sum(-1) - RADIUS**2)
+    depth = torch.where(discriminant > 0, (-b - discriminant.clamp_min(0).sqrt()) / a, 0.0)
+    return DepthRig(depth=depth, c2w=c2w, K=K)
+
+
+def sheet_rig() -> DepthRig:
+    """40 depth maps of a square without thickness in the plane y = 0."""
+    c2w, K, rays = camera_rays()
+    centre = c2w[:, None, None, :3, 3]
+    depth = -centre[..., 1] / rays[..., 1]
+    hit = centre + depth[..., None] * rays
+    on_sheet = (hit.abs().amax(-1) < RADIUS) & (depth > 0)
+    return DepthRig(depth=torch.where(on_sheet, depth, 0.0), c2w=c2w, K=K)
+
+
+def test_unprojected_pixels_lie_on_the_surface() -> None:
+    rig = sphere_rig()
+    surface = unproject(rig, 500, torch.Generator().manual_seed(0))
+    assert len(surface.points) == 500
+    assert surface.points.norm(dim=1).numpy() == pytest.approx(RADIUS, abs=1e-4)
+    view = int(surface.view[0])
+    px, _ = px_from_world(surface.points[:1].numpy(), rig.c2w[view].numpy(), rig.K.numpy())
+    assert px[0, ::-1] == pytest.approx(surface.pixel[0].numpy(), abs=1e-2)
+
+
+def test_sphere_gets_its_distance() -> None:
+    target = SdfTarget(sphere_rig(), torch.Generator().manual_seed(0))
+    points = (torch.rand(4000, 3) - 0.5) * 1.2
+    expected = (points.norm(dim=1) - RADIUS).clamp(-TRUNCATION, TRUNCATION)
+    error = (target(points) - expected).abs()
+    assert error.mean() < 0.004
+    sure = expected.abs() > 0.02
+    assert (target(points)[sure] * expected[sure] > 0).all()
+
+
+def test_sheets_get_some_thickness() -> None:
+    target = SdfTarget(sheet_rig(), torch.Generator().manual_seed(0))
+    on_sheet = torch.rand(500, 3) * 0.6 - 0.3
+    on_sheet[:, 1] = 0
+    assert (target(on_sheet) < 0).float().mean() > 0.98
+    beside = on_sheet + torch.tensor([0.0, 2 * THIN_OFFSET + 0.01, 0.0])
+    assert (target(beside) > 0).all()
+
+
+def test_smaller_views_keep_their_cameras() -> None:
+    ramp = np.linspace(0, 255, SIZE_PX).astype(np.uint8)
+    rgb = np.broadcast_to(ramp[None, None, :, None], (32, SIZE_PX, SIZE_PX, 3)).copy()
+    sources = source_views(rgb, ELEVATION_DEG, np.arange(4))
+    small = shrink(sources, SIZE_PX // 2)
+    world = np.array([[0.1, -0.2, 0.15]])
+    large_px, _ = px_from_world(world, sources.c2w[0].numpy(), sources.K.numpy())
+    small_px, _ = px_from_world(world, small.c2w[0].numpy(), small.K.numpy())
+    assert small_px * 2 + 0.5 == pytest.approx(large_px, abs=1e-3)
+    assert small.rgb.shape == (4, 3, SIZE_PX // 2, SIZE_PX // 2)
+
+
+def test_network_learns_from_an_example(tmp_path: Path) -> None:
+    rig = sphere_rig()
+    mask = (rig.depth > 0).numpy()
+    rgb = np.where(mask[..., None], np.uint8(90), np.uint8(255)).repeat(3, -1)
+    rigs = RenderedRigs(
+        rgb=rgb[None],
+        mask=(mask * np.uint8(255))[None],
+        depth=rig.depth.numpy().astype(np.float16)[None],
+        elevation_deg=np.array([ELEVATION_DEG], np.float32),
+    )
+    (tmp_path / "renders").mkdir()
+    save_rigs(rigs, tmp_path / "renders" / "ball.npz")
+    (tmp_path / "split.json").write_text(json.dumps({"train": ["ball", "not_rendered"]}))
+    data = ReconstructionData(
+        tmp_path,
+        rendered_ids(tmp_path, "train"),
+        image_size_px=32,
+        num_points=600,
+        num_surface_points=32,
+        seed=0,
+    )
+    reconstructor = embedded_reconstructor(16, 32)
+    optimizer = torch.optim.Adam(reconstructor.parameters(), lr=2e-3)
+    history = []
+    for _ in range(12):
+        loss = losses(reconstructor, data.draw(num_sources=5))["sdf"]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        history.append(loss.item())
+    assert np.mean(history[-3:]) < 0.8 * np.mean(history[:3])
