@@ -63,9 +63,9 @@ def validate_views(
     repeated = np.broadcast_to(rigs.rgb[:, :1], rendered.shape)
     _write_sheet(rigs.rgb[:, 0], rendered, predicted_rgb, sheet_path)
     scores, first = {}, 0
-    for kind, views in TARGET_VIEWS.items():
-        part = np.s_[:, first : first + len(views)]
-        first += len(views)
+    for kind, kind_views in TARGET_VIEWS.items():
+        part = np.s_[:, first : first + len(kind_views)]
+        first += len(kind_views)
         scores[kind] = {
             "psnr_db": _psnr_db(predicted_rgb[part], rendered[part]),
             "iou": _silhouette_iou(predicted_rgb[part], rendered[part]),
