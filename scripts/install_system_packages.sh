@@ -9,7 +9,7 @@ set -eu
 wanted="
 libX11.so.6:libx11-6 libXrender.so.1:libxrender1 libXfixes.so.3:libxfixes3 libXi.so.6:libxi6
 libxkbcommon.so.0:libxkbcommon0 libSM.so.6:libsm6 libICE.so.6:libice6 libGL.so.1:libgl1
-libEGL.so.1:libegl1 libEGL_mesa.so.0:libegl-mesa0
+libEGL.so.1:libegl1 libEGL_mesa.so.0:libegl-mesa0 libGLX_mesa.so.0:libglx-mesa0
 "
 PATH="$PATH:/sbin:/usr/sbin"
 present=$(ldconfig -p)
