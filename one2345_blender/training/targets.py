@@ -72,8 +72,8 @@ def unproject(rig: DepthRig, limit: int, generator: torch.Generator) -> SurfaceP
 def free_space(rig: DepthRig, points: Tensor) -> Tensor:
     """(P,) how far each world point (P,3) lies in front of the surface in its most revealing view.
 
-    Positive: some view sees through the point. Background counts as infinitely far; depth is
-    interpolated between pixels unless they belong to different surfaces.
+    Positive: some view sees through the point, or none shows it. Background counts as far away;
+    depth is interpolated between pixels unless they belong to different surfaces.
     """
     w2c = torch.linalg.inv(rig.c2w)
     camera = torch.einsum("vij,pj->vpi", w2c[:, :3, :3], points) + w2c[:, None, :3, 3]
@@ -87,7 +87,8 @@ def free_space(rig: DepthRig, points: Tensor) -> Tensor:
     same_surface = (smooth - nearest).abs() < DEPTH_TOLERANCE * 4
     depth = torch.where(same_surface, smooth, nearest)[:, 0, 0]
     inside_image = (grid[:, 0].abs() <= 1).all(-1)
-    return torch.where(inside_image, depth - z, torch.tensor(-1.0)).amax(0)
+    in_front = torch.where(inside_image, depth - z, torch.tensor(-torch.inf)).amax(0)
+    return torch.where(inside_image.any(0), in_front, torch.tensor(torch.inf))
 
 
 class SdfTarget:

@@ -134,3 +134,9 @@ def test_network_learns_from_an_example(tmp_path: Path) -> None:
         optimizer.step()
         history.append(loss.item())
     assert np.mean(history[-3:]) < 0.8 * np.mean(history[:3])
+
+
+def test_corners_that_no_view_shows_are_outside() -> None:
+    target = SdfTarget(sphere_rig(), torch.Generator().manual_seed(0))
+    corners = torch.cartesian_prod(*[torch.tensor([-0.62, 0.62])] * 3)
+    assert (target(corners) == TRUNCATION).all()
