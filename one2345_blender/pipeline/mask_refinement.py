@@ -21,6 +21,8 @@ SURE = 0.95
 """From this probability on a pixel is a seed of the random walk."""
 EDGE_STRENGTH = 1000.0
 """Random walk's `beta`: how much a difference in colour keeps it from crossing."""
+EDGE_STEEPNESS = 3.0
+"""Alpha's slope over the probability: objects are solid, a doubtful part is not translucent."""
 
 _PRIOR_RANGE = (0.02, 0.98)
 _RARE_COLOR = 1e-6
@@ -34,8 +36,8 @@ def refine_alpha(rgb: NDArray[np.uint8], probability: NDArray[np.float32]) -> ND
     reduced = np.asarray(Image.fromarray(rgb).resize(size, Image.Resampling.LANCZOS))
     refined = _reweigh_by_color(reduced, _resized(probability, size))
     refined = _follow_edges(reduced, refined)
-    alpha = _resized(refined, (width_px, height_px))
-    return np.round(alpha * 255.0).astype(np.uint8)
+    alpha = 0.5 + EDGE_STEEPNESS * (_resized(refined, (width_px, height_px)) - 0.5)
+    return np.round(np.clip(alpha, 0.0, 1.0) * 255.0).astype(np.uint8)
 
 
 def _resized(plane: NDArray[np.floating], size: tuple[int, int]) -> NDArray[np.float32]:
