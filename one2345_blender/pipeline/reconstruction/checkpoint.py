@@ -47,7 +47,7 @@ def load_original_checkpoint(reconstructor: SparseNeuSReconstructor, path: Path)
     """
     source = _read_tensors(path)
     expected = {key: value.shape for key, value in reconstructor.state_dict().items()}
-    weights = _convert(source)
+    weights = _convert(source, path.name)
     required = {key for key in expected if not key.endswith(OPTIONAL_SUFFIX)}
     if missing := sorted(required - weights.keys()):
         raise CheckpointError(
@@ -90,14 +90,22 @@ def _read_tensors(path: Path) -> Mapping[str, Any]:
     return checkpoint
 
 
-def _convert(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Original names and layouts -> ours."""
+def _convert(checkpoint: Mapping[str, Any], file_name: str) -> dict[str, Tensor]:
+    """Original names and layouts -> ours; the file's name is for errors."""
     if missing := sorted(MODULES.keys() - checkpoint.keys()):
-        raise CheckpointError(f"Expected the entry {missing[0]!r}, it is missing.", hint=HINT)
+        raise CheckpointError(
+            f"{file_name}: expected the entry {missing[0]!r}, it is missing.", hint=HINT
+        )
     if surplus := sorted(checkpoint.keys() - MODULES.keys() - UNUSED):
-        raise CheckpointError(f"Unknown entry {surplus[0]!r}.", hint=HINT)
+        raise CheckpointError(f"{file_name}: unknown entry {surplus[0]!r}.", hint=HINT)
     weights = {}
     for module, prefix in MODULES.items():
+        if not isinstance(checkpoint[module], Mapping):
+            raise CheckpointError(
+                f"{file_name}: expected tensors by name in {module!r}, "
+                f"got {type(checkpoint[module]).__name__}.",
+                hint=HINT,
+            )
         for key, value in checkpoint[module].items():
             name = f"{prefix}.{key}" if prefix else key
             for pattern, replacement in RENAMES:
