@@ -14,6 +14,7 @@ COMMANDS = {
     "parity": ("parity", "differences to the original's recorded numbers"),
     "parity-views": ("parity_views", "the same for the view synthesis"),
     "views": ("views", "a preset's views of unseen objects, against renders"),
+    "elevation": ("elevation", "errors of the elevation estimate on unseen objects"),
     "pictures": ("pictures", "convert a folder of pictures, compare the meshes with them"),
 }
 

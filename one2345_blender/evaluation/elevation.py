@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Errors of the elevation estimate on unseen objects, from rendered and from predicted views."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..contracts.job import ElevationEstimate
+from ..contracts.progress import ignore_events
+from ..pipeline.elevation import PRIOR_ELEVATION_DEG, estimate_elevation
+from ..pipeline.matching import match_views
+from ..pipeline.model_cache import ModelCache
+from ..pipeline.two_stage_views import TwoStageViews
+from ..pipeline.view_schedule import LEVEL_OFFSETS, NUM_NEAR_VIEWS, NUM_STAGE1_VIEWS
+from ..training.renders import load_rigs
+from ..training.view_data import read_split
+
+
+def main(argv: list[str]) -> None:
+    """`python -m one2345_blender.evaluation elevation`."""
+    parser = argparse.ArgumentParser(prog="evaluation elevation", description=__doc__)
+    parser.add_argument("--data", type=Path, default=Path("out/training"))
+    parser.add_argument("--split", default="val")
+    parser.add_argument("--objects", type=int, default=40)
+    parser.add_argument("--preset", default="embedded")
+    args = parser.parse_args(argv)
+    pipeline = ModelCache().get(args.preset, "auto")
+    config = pipeline.config
+    two_stages = TwoStageViews(
+        zero123=pipeline.zero123,
+        seed=0,
+        steps_stage1=config.num_inference_steps_stage1,
+        steps_stage2=config.num_inference_steps_stage2,
+        guidance_scale=config.guidance_scale,
+        on_event=ignore_events,
+    )
+    near = slice(NUM_STAGE1_VIEWS, NUM_STAGE1_VIEWS + NUM_NEAR_VIEWS)
+    errors: dict[str, list[float]] = {"rendered": [], "predicted": [], "prior": []}
+    num_estimated = dict.fromkeys(errors, 0)
+    for name in read_split(args.data, args.split)[: args.objects]:
+        rigs = load_rigs(args.data / "renders" / f"{name}.npz")
+        truth_deg = float(rigs.elevation_deg[0])
+        _, predicted = two_stages.views_with_near_views(
+            rigs.rgb[0, 0], LEVEL_OFFSETS[:1], first_view=0, stage="views_stage1"
+        )
+        estimates = {"rendered": _estimate(rigs.rgb[0, near]), "predicted": _estimate(predicted)}
+        for kind, estimate in estimates.items():
+            errors[kind].append(abs(estimate.elevation_deg - truth_deg))
+            num_estimated[kind] += estimate.is_estimated
+        errors["prior"].append(abs(PRIOR_ELEVATION_DEG - truth_deg))
+    for kind, values in errors.items():
+        row = {
+            "views": kind,
+            "objects": len(values),
+            "median_error_deg": round(float(np.median(values)), 1),
+            "mean_error_deg": round(float(np.mean(values)), 1),
+            "estimated": num_estimated[kind],
+        }
+        print(json.dumps(row))
+
+
+def _estimate(near_views: NDArray[np.uint8]) -> ElevationEstimate:
+    return estimate_elevation(match_views(near_views, ignore_events), near_views.shape[1])
