@@ -58,8 +58,7 @@ def main() -> int:
     began = time.perf_counter()
     try:
         convert(arguments.photo.resolve(), job_dir, preset=arguments.preset, seed=arguments.seed)
-    except RuntimeError as error:  # what a failed operator raises; its text is for people
-        print(error, file=sys.stderr)
+    except RuntimeError:  # a failed operator, which has said why
         return 1
     print(f"converted in {time.perf_counter() - began:.1f} s")
 
