@@ -37,6 +37,7 @@ def main(argv: list[str]) -> None:
         steps_stage1=config.num_inference_steps_stage1,
         steps_stage2=config.num_inference_steps_stage2,
         guidance_scale=config.guidance_scale,
+        resynthesises_input=config.resynthesises_input,
         on_event=ignore_events,
     )
     near = slice(NUM_STAGE1_VIEWS, NUM_STAGE1_VIEWS + NUM_NEAR_VIEWS)

@@ -62,6 +62,8 @@ class One2345Pipeline(DiffusionPipeline):
         eta, drops_largest_timestep: See `Zero123Pipeline`.
         num_inference_steps_stage1, num_inference_steps_stage2, guidance_scale: The sampler's
             settings for the 8 views and for the near views (One-2-3-45, run.py:95).
+        resynthesises_input: Whether Zero123 makes view 0 too, as in the original; a small Zero123
+            would only blur it, so that the embedded preset takes the input itself.
         grid_resolution: Samples of the signed distance field along each axis.
     """
 
@@ -81,6 +83,7 @@ class One2345Pipeline(DiffusionPipeline):
         num_inference_steps_stage1: int = 75,
         num_inference_steps_stage2: int = 50,
         guidance_scale: float = 3.0,
+        resynthesises_input: bool = True,
         grid_resolution: int = 256,
     ) -> None:
         super().__init__()
@@ -99,6 +102,7 @@ class One2345Pipeline(DiffusionPipeline):
             num_inference_steps_stage1=num_inference_steps_stage1,
             num_inference_steps_stage2=num_inference_steps_stage2,
             guidance_scale=guidance_scale,
+            resynthesises_input=resynthesises_input,
             grid_resolution=grid_resolution,
         )
 
@@ -154,6 +158,7 @@ class One2345Pipeline(DiffusionPipeline):
             steps_stage1=num_inference_steps_stage1 or config.num_inference_steps_stage1,
             steps_stage2=num_inference_steps_stage2 or config.num_inference_steps_stage2,
             guidance_scale=config.guidance_scale if guidance_scale is None else guidance_scale,
+            resynthesises_input=config.resynthesises_input,
             on_event=on_event,
         )
 

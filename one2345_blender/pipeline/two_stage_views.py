@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..contracts.progress import OnEvent, StepDone, ViewReady
-from .view_schedule import NEAR_OFFSETS, PoseOffset
+from .view_schedule import INPUT_OFFSET, NEAR_OFFSETS, PoseOffset
 from .zero123.image_conditioning import whiten_background
 from .zero123.pipeline_zero123 import Zero123Pipeline
 
@@ -28,6 +28,8 @@ class TwoStageViews:
     steps_stage1: int
     steps_stage2: int
     guidance_scale: float
+    resynthesises_input: bool
+    """Whether view 0 is Zero123's, as in the original, or the input itself."""
     on_event: OnEvent
 
     def views_with_near_views(
@@ -48,7 +50,11 @@ class TwoStageViews:
             self.on_event(StepDone(stage, min(steps_done + step, steps), steps))
 
         names = [str(first_view + i) for i in range(len(offsets))]
-        views = self._synthesise(rgb[None], offsets, names, self.steps_stage1, on_step)
+        kept = 1 if offsets[0] == INPUT_OFFSET and not self.resynthesises_input else 0
+        views = self._synthesise(
+            rgb[None], offsets[kept:], names[kept:], self.steps_stage1, on_step
+        )
+        views = np.concatenate([rgb[None]] * kept + [views])
         steps_done = self.steps_stage1
         near_names = [f"{name}_{i}" for name in names for i in range(len(NEAR_OFFSETS))]
         near_views = self._synthesise(

@@ -29,6 +29,7 @@ class PoseOffset:
     d_azimuth_deg: float
 
 
+INPUT_OFFSET = PoseOffset(0.0, 0.0)
 LEVEL_OFFSETS = tuple(PoseOffset(0.0, 90.0 * i) for i in range(NUM_LEVEL_VIEWS))
 """Stage 1a, relative to the input: around it at its own elevation."""
 

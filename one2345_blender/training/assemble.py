@@ -39,6 +39,7 @@ def main(argv: list[str]) -> None:
         num_inference_steps_stage1=args.steps_stage1,
         num_inference_steps_stage2=args.steps_stage2,
         guidance_scale=args.guidance_scale,
+        resynthesises_input=False,
         grid_resolution=args.grid_resolution,
     )
     pipeline.to(torch.float16).save_pretrained(args.output, safe_serialization=True)

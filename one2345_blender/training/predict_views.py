@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Predicts the near views of training objects, for the reconstruction network to learn from.
 
-The network meets such views, with all their flaws, when it is used; the paper's recipe trains on
-rendered views alone, and the embedded preset mixes both.
+The network meets such views, with all their flaws, when it is used (paper section 3.3: rendered and
+predicted views are mixed).
 """
 
 from __future__ import annotations
@@ -17,7 +17,12 @@ import torch
 
 from ..contracts.job_folder import atomic_write
 from ..pipeline.two_stage_views import view_generator
-from ..pipeline.view_schedule import LEVEL_OFFSETS, NEAR_OFFSETS, tilted_offsets
+from ..pipeline.view_schedule import (
+    LEVEL_OFFSETS,
+    NEAR_OFFSETS,
+    NUM_STAGE1_VIEWS,
+    tilted_offsets,
+)
 from ..pipeline.zero123.image_conditioning import whiten_background
 from ..pipeline.zero123.pipeline_zero123 import Zero123Pipeline
 from .view_data import RigReader
@@ -91,6 +96,7 @@ def predict_near_views(
 
     around = [o for e in elevations_deg for o in (*LEVEL_OFFSETS, *tilted_offsets(e))]
     stage1_rgb = synthesise(inputs_rgb, around, "stage1")
+    stage1_rgb[::NUM_STAGE1_VIEWS] = inputs_rgb  # the embedded preset keeps the input as view 0
     near = list(NEAR_OFFSETS) * len(stage1_rgb)
     near_rgb = synthesise(whiten_background(stage1_rgb), near, "near")
     return near_rgb.reshape(len(inputs_rgb), -1, *inputs_rgb.shape[1:])
