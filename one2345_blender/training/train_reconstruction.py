@@ -24,6 +24,7 @@ from .run_folder import RunFolder, RunProgress, learning_rate
 from .validate_reconstruction import mean_scores, validate
 from .view_data import read_split
 
+SURFACE_SEARCH_STRIDE = 4
 MODULE_NAME = "reconstructor"
 COLOR_WEIGHT = 0.2
 GRADIENT_NORM_LIMIT = 1.0
@@ -40,6 +41,7 @@ def embedded_reconstructor(
         voxel_size=None,
         volume_bounds="sphere",
         volume_radius=MAX_OBJECT_RADIUS,
+        surface_search_stride=SURFACE_SEARCH_STRIDE,
     )
 
 
