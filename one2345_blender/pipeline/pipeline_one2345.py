@@ -59,7 +59,7 @@ class One2345Pipeline(DiffusionPipeline):
         unet, vae, image_encoder, clip_camera_projection, scheduler: See `Zero123Pipeline`.
         reconstruction: Makes the signed distance field and colours of posed views.
         segmenter: Finds the object in pictures without alpha.
-        eta, drops_largest_timestep: See `Zero123Pipeline`.
+        eta, drops_largest_timestep, initial_noise_scale: See `Zero123Pipeline`.
         num_inference_steps_stage1, num_inference_steps_stage2, guidance_scale: The sampler's
             settings for the 8 views and for the near views (One-2-3-45, run.py:95).
         resynthesises_input: Whether Zero123 makes view 0 too, as in the original; a small Zero123
@@ -80,6 +80,7 @@ class One2345Pipeline(DiffusionPipeline):
         segmenter: ForegroundSegmenter,
         eta: float = 1.0,
         drops_largest_timestep: bool = True,
+        initial_noise_scale: float = 1.0,
         num_inference_steps_stage1: int = 75,
         num_inference_steps_stage2: int = 50,
         guidance_scale: float = 3.0,
@@ -99,6 +100,7 @@ class One2345Pipeline(DiffusionPipeline):
         self.register_to_config(
             eta=eta,
             drops_largest_timestep=drops_largest_timestep,
+            initial_noise_scale=initial_noise_scale,
             num_inference_steps_stage1=num_inference_steps_stage1,
             num_inference_steps_stage2=num_inference_steps_stage2,
             guidance_scale=guidance_scale,
@@ -122,6 +124,7 @@ class One2345Pipeline(DiffusionPipeline):
             scheduler=self.scheduler,
             eta=self.config.eta,
             drops_largest_timestep=self.config.drops_largest_timestep,
+            initial_noise_scale=self.config.initial_noise_scale,
         )
 
     @torch.no_grad()

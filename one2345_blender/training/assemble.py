@@ -36,6 +36,7 @@ def main(argv: list[str]) -> None:
         segmenter=ForegroundSegmenter.from_pretrained(args.output / "segmenter"),
         eta=views.config.eta,
         drops_largest_timestep=views.config.drops_largest_timestep,
+        initial_noise_scale=views.config.initial_noise_scale,
         num_inference_steps_stage1=args.steps_stage1,
         num_inference_steps_stage2=args.steps_stage2,
         guidance_scale=args.guidance_scale,

@@ -26,6 +26,7 @@ BATCH_SIZE = 16
 PEAK_LEARNING_RATE = 1e-3
 CONDITION_DROPOUT = 0.1
 MAX_EMA_DECAY = 0.998
+INITIAL_NOISE_SCALE = 0.5
 LOG_EVERY_STEPS = 50
 SAVE_EVERY_S = 300.0
 READ_EVERY_S = 90.0
@@ -82,7 +83,12 @@ def train_views(data_dir: Path, *, minutes: float, resume: bool, rigs_per_asset:
     progress = run.restore(modules, optimizer) if resume else RunProgress()
     scheduler = new_scheduler()
     pipeline = Zero123Pipeline(
-        vae=vae, scheduler=scheduler, eta=0.0, drops_largest_timestep=False, **averaged
+        vae=vae,
+        scheduler=scheduler,
+        eta=0.0,
+        drops_largest_timestep=False,
+        initial_noise_scale=INITIAL_NOISE_SCALE,
+        **averaged,
     )
     run.log(
         event="start",
