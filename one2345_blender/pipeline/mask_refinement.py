@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Sharpens a coarse object mask with the picture's own colours and edges.
 
-Two steps, on a reduced picture: the colours of what is surely object and surely background
-re-weigh the rest (as GrabCut's colour models do, Rother et al. 2004), then a random walk (Grady
-2006) carries the sure pixels' labels up to the edges between them.
+Two steps, on a reduced picture: the colours of what the network takes for object and for background
+re-weigh its probabilities (the colour models of GrabCut, Rother et al. 2004), then a guided filter
+(He et al. 2013) moves the mask's edges to those of the picture.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.ndimage import gaussian_filter
-from skimage.segmentation import random_walker
+from scipy.ndimage import gaussian_filter, uniform_filter
 
 REFINED_AREA_PX = 208**2
-COLOR_BINS = 20
+COLOR_BINS = 32
 """Per channel."""
-SURE = 0.95
-"""From this probability on a pixel is a seed of the random walk."""
-EDGE_STRENGTH = 1000.0
-"""Random walk's `beta`: how much a difference in colour keeps it from crossing."""
+COLOR_TRUST = 1.5
+"""Exponent of the ratio of the colour likelihoods."""
+FILTER_RADIUS_PX = 8
+FILTER_SMOOTHING = 1e-3
+"""Guided filter's epsilon, for colours of 0..1."""
 EDGE_STEEPNESS = 3.0
 """Alpha's slope over the probability: objects are solid, a doubtful part is not translucent."""
 
@@ -35,7 +35,7 @@ def refine_alpha(rgb: NDArray[np.uint8], probability: NDArray[np.float32]) -> ND
     size = (max(2, round(width_px * scale)), max(2, round(height_px * scale)))
     reduced = np.asarray(Image.fromarray(rgb).resize(size, Image.Resampling.LANCZOS))
     refined = _reweigh_by_color(reduced, _resized(probability, size))
-    refined = _follow_edges(reduced, refined)
+    refined = _guided_filter(reduced / 255.0, refined)
     alpha = 0.5 + EDGE_STEEPNESS * (_resized(refined, (width_px, height_px)) - 0.5)
     return np.round(np.clip(alpha, 0.0, 1.0) * 255.0).astype(np.uint8)
 
@@ -53,9 +53,11 @@ def _reweigh_by_color(
     bins = rgb.astype(np.int64) * COLOR_BINS // 256
     color = (bins[..., 0] * COLOR_BINS + bins[..., 1]) * COLOR_BINS + bins[..., 2]
     prior = np.clip(probability, *_PRIOR_RANGE)
-    of_object = prior * _color_density(color, probability)[color]
-    of_rest = (1.0 - prior) * _color_density(color, 1.0 - probability)[color]
-    return (of_object / (of_object + of_rest)).astype(np.float32)
+    likelihood_ratio = (
+        _color_density(color, probability) / _color_density(color, 1.0 - probability)
+    )[color] ** COLOR_TRUST
+    odds = prior / (1.0 - prior) * likelihood_ratio
+    return (odds / (1.0 + odds)).astype(np.float32)
 
 
 def _color_density(color: NDArray[np.int64], weight: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -66,20 +68,19 @@ def _color_density(color: NDArray[np.int64], weight: NDArray[np.float32]) -> NDA
     return smooth / smooth.sum()
 
 
-def _follow_edges(rgb: NDArray[np.uint8], probability: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Probability of a random walker reaching sure object before sure background."""
-    labels = np.zeros(probability.shape, np.int32)
-    labels[probability > SURE] = 1
-    labels[probability < 1.0 - SURE] = 2
-    if set(np.unique(labels)) != {0, 1, 2} or rgb.std() == 0.0:
-        return probability
-    reached = random_walker(
-        rgb / 255.0,
-        labels,
-        beta=EDGE_STRENGTH,
-        mode="cg_j",
-        channel_axis=-1,
-        return_full_prob=True,
-        prob_tol=0.1,  # the solver's small overshoots are clipped when the result is resized
-    )
-    return reached[0].astype(np.float32)
+def _guided_filter(guide: NDArray[np.floating], plane: NDArray[np.float32]) -> NDArray[np.float32]:
+    """`plane (H, W)` as a locally linear function of the colours `guide (H, W, 3)`."""
+    guide_mean, plane_mean = _box_mean(guide), _box_mean(plane)
+    products = guide[..., :, None] * guide[..., None, :]
+    variance = _box_mean(products) - guide_mean[..., :, None] * guide_mean[..., None, :]
+    covariance = _box_mean(guide * plane[..., None]) - guide_mean * plane_mean[..., None]
+    variance += FILTER_SMOOTHING * np.eye(3)
+    slope = np.linalg.solve(variance, covariance[..., None])[..., 0]
+    offset = plane_mean - (slope * guide_mean).sum(axis=-1)
+    filtered = (_box_mean(slope) * guide).sum(axis=-1) + _box_mean(offset)
+    return filtered.astype(np.float32)
+
+
+def _box_mean(values: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Mean over the square of `FILTER_RADIUS_PX` around each pixel of the first two axes."""
+    return uniform_filter(values, 2 * FILTER_RADIUS_PX + 1, mode="nearest", axes=(0, 1))

@@ -41,9 +41,6 @@ def test_undecided_network_is_no_error(value: float) -> None:
 
 
 def test_one_colour_keeps_the_mask() -> None:
-    coarse = np.zeros((32, 32), np.float32)
-    coarse[8:24, 8:24] = 1.0
-    alpha = refine_alpha(np.full((64, 64, 3), 128, np.uint8), coarse)
-    true = np.zeros((64, 64), bool)
-    true[16:48, 16:48] = True
-    assert _iou(alpha > 127, true) > 0.9
+    _, disc = _disc_picture(160, np.random.default_rng(0))
+    alpha = refine_alpha(np.full((160, 160, 3), 128, np.uint8), disc[::4, ::4].astype(np.float32))
+    assert _iou(alpha > 127, disc) > 0.9
