@@ -15,7 +15,6 @@ COMMANDS = {
     "renders": ("renders_command", "render the training views"),
     "autoencoder": ("train_autoencoder", "train the small Zero123's autoencoder"),
     "views": ("train_views", "train the small Zero123 in its latents"),
-    "export-views": ("export_views", "copy the trained small Zero123 into the preset"),
     "predict": ("predict_views", "predict views of the training objects"),
     "reconstruction": ("train_reconstruction", "train the reconstruction network from depth"),
     "assemble": ("assemble", "join the trained networks into the embedded preset"),
