@@ -26,7 +26,8 @@ from .targets import DepthRig, SdfTarget, unproject
 NEAR_SURFACE_SPREADS = (0.008, 0.04)
 """Standard deviations of the points around the surface, world units."""
 MAX_POSE_JITTER_DEG = 3.0
-PREDICTED_SHARE = 0.5
+PREDICTED_SHARE = 0.6
+"""Of the examples, as soon as there are predicted views."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +99,7 @@ class ReconstructionData:
 
     Args:
         data_dir: Holds `renders/<asset_id>.npz` and, as they appear, `predicted/<asset_id>.npz`
-            with `rgb` (R,32,H,W,3) uint8.
+            with `rgb` (R,32,H,W,3) uint8, R at most that of the renders.
         asset_ids: Objects to draw from.
         image_size_px: Of the source views; divides the size of the renders.
         num_points: P.
@@ -127,20 +128,26 @@ class ReconstructionData:
     def draw(self, num_sources: int) -> ReconstructionExample:
         """A random rig of a random object, `num_sources` of its near views as sources."""
         rng = self._rng
-        asset_id = self.asset_ids[rng.integers(len(self.asset_ids))]
+        predicted_ids = [name for name in self.asset_ids if self._predicted_path(name).is_file()]
+        use_predicted = bool(predicted_ids) and rng.random() < PREDICTED_SHARE
+        asset_id = str(rng.choice(predicted_ids if use_predicted else self.asset_ids))
         rigs = load_rigs(self.data_dir / "renders" / f"{asset_id}.npz")
-        rig = int(rng.integers(len(rigs.rgb)))
-        elevation_deg = float(rigs.elevation_deg[rig])
-        chosen = _spread_choice(num_sources, len(rigs.rgb[rig]) - NUM_STAGE1_VIEWS, rng)
-        predicted = self.data_dir / "predicted" / f"{asset_id}.npz"
-        if predicted.is_file() and rng.random() < PREDICTED_SHARE:
-            with np.load(predicted) as views:
-                sources = source_views(views["rgb"][rig], elevation_deg, chosen)
+        chosen = _spread_choice(num_sources, rigs.rgb.shape[1] - NUM_STAGE1_VIEWS, rng)
+        if use_predicted:
+            with np.load(self._predicted_path(asset_id)) as arrays:
+                views = arrays["rgb"]
+            rig = int(rng.integers(len(views)))
+            sources = source_views(views[rig], float(rigs.elevation_deg[rig]), chosen)
         else:
-            true_views = rigs.rgb[rig, NUM_STAGE1_VIEWS:]
-            sources = self._disturb(source_views(true_views, elevation_deg, chosen))
+            rig = int(rng.integers(len(rigs.rgb)))
+            views = rigs.rgb[rig, NUM_STAGE1_VIEWS:]
+            sources = source_views(views, float(rigs.elevation_deg[rig]), chosen)
+            sources = self._disturb(sources)
         sources = shrink(sources, self.image_size_px)
         return self._with_targets(sources, depth_rig(rigs, rig), rigs.rgb[rig])
+
+    def _predicted_path(self, asset_id: str) -> Path:
+        return self.data_dir / "predicted" / f"{asset_id}.npz"
 
     def _with_targets(
         self, sources: SourceViews, rig: DepthRig, rgb: NDArray[np.uint8]

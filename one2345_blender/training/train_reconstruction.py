@@ -27,6 +27,8 @@ from .view_data import read_split
 SURFACE_SEARCH_STRIDE = 4
 MODULE_NAME = "reconstructor"
 COLOR_WEIGHT = 0.2
+INSIDE_WEIGHT = 2.0
+"""Of points inside the object: views that contradict each other would carve too much away."""
 GRADIENT_NORM_LIMIT = 1.0
 SAVE_EVERY_S = 120.0
 
@@ -48,15 +50,17 @@ def embedded_reconstructor(
 def losses(
     reconstructor: SparseNeuSReconstructor, example: ReconstructionExample
 ) -> dict[str, Tensor]:
-    """`sdf`: mean absolute error in volume units; `color`: mean absolute error."""
+    """`sdf`: weighted mean absolute error in volume units; `color`: mean absolute error."""
     sources = example.sources
     volume = reconstructor.encode(sources.rgb, sources.c2w, sources.K, sources.reference_c2w)
     frame = volume.frame
     sdf = reconstructor.sdf(volume, frame.to_volume(example.points))
     surface = frame.to_volume(example.surface_points)
     color = reconstructor.color(volume, surface, _normals(reconstructor, volume, surface))
+    error = (sdf - example.sdf / frame.radius).abs()
+    weight = torch.where(example.sdf < 0, INSIDE_WEIGHT, 1.0)
     return {
-        "sdf": F.l1_loss(sdf, example.sdf / frame.radius),
+        "sdf": (weight * error).mean(),
         "color": F.l1_loss(color, example.surface_rgb),
     }
 
