@@ -7,6 +7,7 @@ The reconstruction and the segmenter lie there already: their trainings export t
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
 import torch
@@ -24,9 +25,9 @@ def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="assemble", description=__doc__)
     parser.add_argument("--data", type=Path, default=Path("out/training"))
     parser.add_argument("--output", type=Path, default=packaged_preset("embedded"))
-    parser.add_argument("--steps-stage1", type=int, default=16)
-    parser.add_argument("--steps-stage2", type=int, default=10)
-    parser.add_argument("--guidance-scale", type=float, default=2.0)
+    parser.add_argument("--steps-stage1", type=int, default=8)
+    parser.add_argument("--steps-stage2", type=int, default=8)
+    parser.add_argument("--guidance-scale", type=float, default=3.0)
     parser.add_argument("--grid-resolution", type=int, default=128)
     args = parser.parse_args(argv)
     views = Zero123Pipeline.from_pretrained(args.data / "views" / "pipeline")
@@ -44,5 +45,14 @@ def main(argv: list[str]) -> None:
         grid_resolution=args.grid_resolution,
     )
     pipeline.to(torch.float16).save_pretrained(args.output, safe_serialization=True)
+    _forget_paths(args.output)
     write_model_card(args.data, args.output, pipeline.components)
     print(f"wrote {args.output}")
+
+
+def _forget_paths(preset_dir: Path) -> None:
+    """Drop the folders of this machine that diffusers notes in the configurations it saves."""
+    for path in preset_dir.glob("*/config.json"):
+        config = json.loads(path.read_text(encoding="utf-8"))
+        if config.pop("_name_or_path", None) is not None:
+            path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
