@@ -35,9 +35,10 @@ trained from scratch by this project; no published weights went into them.
 
 {num_train} models for training, {num_val} for validation, {num_test} kept apart for testing, split
 by object. {licences}.
-Every model with author, licence and source stands in [data/ATTRIBUTION.md](data/ATTRIBUTION.md) and, for programs, in `data/manifest.json`; the pictures
-behind the segmenter's composites in `data/backgrounds.json`. Neither models nor pictures are part
-of this repository. The weights are licensed like the package, GPL-3.0-or-later.
+Every model with author, licence and source stands in [data/ATTRIBUTION.md](data/ATTRIBUTION.md)
+and, for programs, in `data/manifest.json`; the pictures behind the segmenter's composites in
+`data/backgrounds.json`. Neither models nor pictures are part of this repository. The weights are
+licensed like the package, GPL-3.0-or-later.
 
 ## Recipe
 
