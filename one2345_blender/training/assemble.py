@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Joins the trained networks into the embedded preset: one folder in the diffusers layout.
 
-The reconstruction and the segmenter lie there already: their trainings export their best states.
+The segmenter lies there already: its training exports to it.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from ..pipeline.reconstruction.reconstructor import SparseNeuSReconstructor
 from ..pipeline.segmenter import ForegroundSegmenter
 from ..pipeline.zero123.pipeline_zero123 import Zero123Pipeline
 from .model_card import write_model_card
+from .validate_views import validate_views
+from .view_data import RigReader
 
 
 def main(argv: list[str]) -> None:
@@ -33,7 +35,9 @@ def main(argv: list[str]) -> None:
     views = Zero123Pipeline.from_pretrained(args.data / "views" / "pipeline")
     pipeline = One2345Pipeline(
         **views.components,
-        reconstruction=SparseNeuSReconstructor.from_pretrained(args.output / "reconstruction"),
+        reconstruction=SparseNeuSReconstructor.from_pretrained(
+            args.data / "reconstruction" / "export"
+        ),
         segmenter=ForegroundSegmenter.from_pretrained(args.output / "segmenter"),
         eta=views.config.eta,
         drops_largest_timestep=views.config.drops_largest_timestep,
@@ -44,9 +48,16 @@ def main(argv: list[str]) -> None:
         resynthesises_input=False,
         grid_resolution=args.grid_resolution,
     )
+    view_scores = validate_views(
+        pipeline.zero123,
+        RigReader(args.data, "val", rigs_per_asset=1).read_new(),
+        args.data / "views" / "sheet_assembled.png",
+        num_inference_steps=args.steps_stage1,
+        guidance_scale=args.guidance_scale,
+    )
     pipeline.to(torch.float16).save_pretrained(args.output, safe_serialization=True)
     _forget_paths(args.output)
-    write_model_card(args.data, args.output, pipeline.components)
+    write_model_card(args.data, args.output, pipeline.components, view_scores)
     print(f"wrote {args.output}")
 
 

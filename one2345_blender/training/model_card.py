@@ -15,7 +15,6 @@ from .assets_command import MANIFEST_PATH
 from .libraries import LIBRARIES
 from .manifest import read_manifest
 from .run_folder import LOG_NAME
-from .train_views import NUM_VALIDATION_OBJECTS
 
 CARD_NAME = "README.md"
 
@@ -52,8 +51,8 @@ All on two CPU cores that other work shared; hours are the trainings' own clocks
 
 ## Validation, on objects that no network saw
 
-Zero123, {views_objects} objects: PSNR against the rendered view, silhouette IoU, and both for the
-input simply repeated.
+Zero123 with the preset's own sampling settings: PSNR against the rendered view, silhouette IoU, and
+both for the input simply repeated.
 
 | views | PSNR, dB | input repeated | IoU | input repeated |
 | --- | --- | --- | --- | --- |
@@ -87,13 +86,19 @@ _RUNS = {
 """Run -> the networks that it trained, and how."""
 
 
-def write_model_card(data_dir: Path, preset_dir: Path, networks: dict[str, nn.Module]) -> None:
+def write_model_card(
+    data_dir: Path,
+    preset_dir: Path,
+    networks: dict[str, nn.Module],
+    view_scores: dict[str, dict[str, float]],
+) -> None:
     """Write `README.md` into the preset.
 
     Args:
         data_dir: Holds the run folders of all trainings.
         preset_dir: The preset's folder.
         networks: By their names in the pipeline.
+        view_scores: Of the assembled view generator, from `validate_views`.
     """
     manifest = read_manifest(MANIFEST_PATH)
     splits = Counter(asset.split for asset in manifest.assets)
@@ -102,7 +107,6 @@ def write_model_card(data_dir: Path, preset_dir: Path, networks: dict[str, nn.Mo
         licence_of[asset.library] for asset in manifest.assets if asset.split == "train"
     )
     logs = {name: _read_log(data_dir / name) for name in _RUNS}
-    scores = _last(logs["views"], "scores")
     card = _CARD.format(
         num_train=splits["train"],
         num_val=splits["val"],
@@ -110,10 +114,9 @@ def write_model_card(data_dir: Path, preset_dir: Path, networks: dict[str, nn.Mo
         licences="Licences of the training models: "
         + ", ".join(f"{licence} {count}" for licence, count in sorted(licences.items())),
         runs="\n".join(_run_row(name, data_dir / name, networks) for name in _RUNS),
-        views_objects=NUM_VALIDATION_OBJECTS,
         views="\n".join(
             f"| {kind} | {s['psnr_db']} | {s['input_psnr_db']} | {s['iou']} | {s['input_iou']} |"
-            for kind, s in scores.items()
+            for kind, s in view_scores.items()
         ),
         autoencoder_psnr_db=_last(logs["autoencoder"], "psnr_db"),
         segmenter_iou=_last(logs["segmenter"], "iou"),
