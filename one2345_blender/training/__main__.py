@@ -15,6 +15,7 @@ COMMANDS = {
     "renders": ("renders_command", "render the training views"),
     "autoencoder": ("train_autoencoder", "train the small Zero123's autoencoder"),
     "views": ("train_views", "train the small Zero123 in its latents"),
+    "decoder": ("train_decoder", "sharpen the autoencoder's decoder after that"),
     "predict": ("predict_views", "predict views of the training objects"),
     "reconstruction": ("train_reconstruction", "train the reconstruction network from depth"),
     "assemble": ("assemble", "join the trained networks into the embedded preset"),

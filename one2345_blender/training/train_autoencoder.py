@@ -74,7 +74,7 @@ def train_autoencoder(data_dir: Path, *, minutes: float, resume: bool, rigs_per_
         started = time.monotonic()
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(PEAK_LEARNING_RATE, progress, total_s, decay_fraction=0.5)
-        images = _recolored(images_from_rgb(_draw_views(rigs, BATCH_SIZE, rng)))
+        images = recolored(images_from_rgb(draw_views(rigs, BATCH_SIZE, rng)), SATURATION_RANGE)
         recent.append(_train_step(vae, optimizer, images))
         progress.step += 1
         progress.images += BATCH_SIZE
@@ -85,12 +85,14 @@ def train_autoencoder(data_dir: Path, *, minutes: float, resume: bool, rigs_per_
         if progress.seconds - saved_at_s > SAVE_EVERY_S:
             run.save(progress, {"vae": vae}, optimizer)
             saved_at_s = progress.seconds
-            psnr_db = _validate(vae, data_dir, run.path)
+            psnr_db = validate_autoencoder(vae, data_dir, run.path)
             run.log(event="validation", rigs=len(rigs.rgb), psnr_db=psnr_db)
             rigs = join_rigs(rigs, reader.read_new())
     run.save(progress, {"vae": vae}, optimizer)
-    _normalise(vae, _draw_views(rigs, NUM_STATISTICS_VIEWS, rng))
-    run.log(event="end", images=progress.images, psnr_db=_validate(vae, data_dir, run.path))
+    _normalise(vae, draw_views(rigs, NUM_STATISTICS_VIEWS, rng))
+    run.log(
+        event="end", images=progress.images, psnr_db=validate_autoencoder(vae, data_dir, run.path)
+    )
     vae.save_pretrained(run.path / "vae")
     return run.path / "vae"
 
@@ -101,16 +103,8 @@ def _train_step(
     with torch.autocast("cpu", torch.bfloat16):
         latents = encode_latents(vae, images)
         decoded = decode_latents(vae, latents + LATENT_NOISE * torch.randn_like(latents))
-    error = decoded.float() - images
-    gradients = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
-    chroma = (error - error.mean(dim=1, keepdim=True)).square().mean()
     norm = (latents.float().square() - 1.0).clamp(min=0.0).mean()
-    loss = (
-        error.abs().mean()
-        + GRADIENT_WEIGHT * gradients
-        + CHROMA_WEIGHT * chroma
-        + NORM_WEIGHT * norm
-    )
+    loss = decoding_loss(decoded.float(), images) + NORM_WEIGHT * norm
     optimizer.zero_grad()
     loss.backward()
     torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
@@ -118,9 +112,17 @@ def _train_step(
     return loss.item()
 
 
-def _recolored(images: torch.Tensor) -> torch.Tensor:
+def decoding_loss(decoded: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+    """Distance of values, edges and colours between `(B, 3, H, W)` images in [-1, 1]."""
+    error = decoded - images
+    edges = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
+    chroma = (error - error.mean(dim=1, keepdim=True)).square().mean()
+    return error.abs().mean() + GRADIENT_WEIGHT * edges + CHROMA_WEIGHT * chroma
+
+
+def recolored(images: torch.Tensor, saturation_range: tuple[float, float]) -> torch.Tensor:
     """Each image with another saturation and its channels shuffled; white stays white."""
-    low, high = SATURATION_RANGE
+    low, high = saturation_range
     saturation = low + (high - low) * torch.rand(len(images), 1, 1, 1)
     grey = images.mean(dim=1, keepdim=True)
     strong = (grey + saturation * (images - grey)).clamp(-1.0, 1.0)
@@ -135,13 +137,14 @@ def _normalise(vae: AutoencoderKL, rgb: np.ndarray) -> None:
     normalise_latents(vae, latents.mean((0, 2, 3)), latents.std((0, 2, 3)))
 
 
-def _draw_views(rigs: RigViews, count: int, rng: np.random.Generator) -> np.ndarray:
+def draw_views(rigs: RigViews, count: int, rng: np.random.Generator) -> np.ndarray:
+    """`(count, H, W, 3)` random views of random rigs."""
     num_rigs, num_views = rigs.rgb.shape[:2]
     return rigs.rgb[rng.integers(num_rigs, size=count), rng.integers(num_views, size=count)]
 
 
 @torch.no_grad()
-def _validate(vae: AutoencoderKL, data_dir: Path, folder: Path) -> float | None:
+def validate_autoencoder(vae: AutoencoderKL, data_dir: Path, folder: Path) -> float | None:
     """Mean PSNR in dB over two views of each unseen object rendered so far; writes `sheet.png`."""
     reader = RigReader(data_dir, "val", rigs_per_asset=1, num_assets=NUM_VALIDATION_OBJECTS)
     rigs = reader.read_new()

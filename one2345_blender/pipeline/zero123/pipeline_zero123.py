@@ -54,7 +54,7 @@ class Zero123Pipeline(DiffusionPipeline):
     """View-conditioned latent diffusion (Zero-1-to-3), as One-2-3-45 samples it.
 
     Args:
-        vae: Its latents' mode is the condition; `in_channels` 12 means 2x2 pixel blocks.
+        vae: Its latents' mode is the condition; more than 3 channels are pixel blocks.
         image_encoder: The CLIP image tower, its projection included.
         unet: Takes `[noisy latents, condition latents]`.
         clip_camera_projection: Makes the context.
