@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from diffusers import AutoencoderKL
 
 from one2345_blender.contracts.errors import OptionError
 from one2345_blender.pipeline.view_schedule import LEVEL_OFFSETS, NEAR_OFFSETS, tilted_offsets
 from one2345_blender.pipeline.zero123.image_conditioning import decode_latents, encode_latents
 from one2345_blender.training.run_folder import RunFolder, RunProgress, learning_rate
+from one2345_blender.training.train_decoder import train_decoder
 from one2345_blender.training.train_views import LatentRigs, train_step
 from one2345_blender.training.validate_views import validate_views
 from one2345_blender.training.view_data import (
@@ -152,6 +154,17 @@ def test_training_learns_and_goes_on_where_it_stopped(rigs: RigViews, tmp_path: 
         train_step(modules, scheduler, opt, data, next_pairs)
         continued.append(modules["unet"].conv_out.weight.detach().clone())
     torch.testing.assert_close(*continued)
+
+
+def test_decoder_training_leaves_the_latents_alone(data_dir: Path) -> None:
+    vae_dir = data_dir / "views" / "pipeline" / "vae"
+    before = new_autoencoder()
+    before.save_pretrained(vae_dir)
+    train_decoder(data_dir, minutes=0.01, resume=False, rigs_per_asset=1)
+    after = AutoencoderKL.from_pretrained(vae_dir).state_dict()
+    changed = {name for name, value in before.state_dict().items() if (value != after[name]).any()}
+    assert changed
+    assert all(name.startswith(("decoder.", "post_quant_conv.")) for name in changed)
 
 
 def test_learning_rate_warms_up_and_falls() -> None:
