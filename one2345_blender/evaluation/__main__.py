@@ -15,6 +15,7 @@ COMMANDS = {
     "parity-views": ("parity_views", "the same for the view synthesis"),
     "views": ("views", "a preset's views of unseen objects, against renders"),
     "elevation": ("elevation", "errors of the elevation estimate on unseen objects"),
+    "iso-level": ("iso_level", "silhouettes of unseen objects at several levels"),
     "pictures": ("pictures", "convert a folder of pictures, compare the meshes with them"),
 }
 

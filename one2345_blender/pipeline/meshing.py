@@ -10,6 +10,8 @@ import itertools
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from skimage.measure import marching_cubes
 from torch import Tensor
 from torch.nn import functional as F
@@ -19,6 +21,7 @@ from ..contracts.mesh import ColoredMesh
 from ..contracts.progress import OnEvent, StageStarted, StepDone, ignore_events
 from .reconstruction.geometry_volume import GeometryVolume
 from .reconstruction.reconstructor import SparseNeuSReconstructor
+from .silhouette import Silhouette
 
 SDF_CHUNK_POINTS = 2**17
 COLOR_CHUNK_POINTS = 2**12
@@ -31,11 +34,13 @@ def extract_mesh(
     volume: GeometryVolume,
     resolution: int,
     on_event: OnEvent = ignore_events,
+    silhouette: Silhouette | None = None,
 ) -> ColoredMesh:
-    """The zero level set of the signed distance, in the world frame, coloured from the views.
+    """The `iso_level` set of the signed distance, in the world frame, coloured from the views.
 
     Args:
         resolution: grid nodes per axis over the volume's cube.
+        silhouette: outline beyond which nothing of the object lies; None: not used.
 
     Raises:
         EmptySurfaceError: the signed distance has one sign everywhere.
@@ -46,8 +51,12 @@ def extract_mesh(
         sdf = sdf_grid(reconstructor, volume, resolution, on_event)
     else:
         sdf = searched_sdf_grid(reconstructor, volume, resolution, stride, on_event)
+    if silhouette is not None:
+        sdf = torch.maximum(sdf, _distance_grid(silhouette, volume, resolution))
     on_event(StageStarted("meshing"))
-    vertices, faces = zero_level_set(sdf.cpu().numpy())
+    vertices, faces = keep_large_parts(
+        *zero_level_set(sdf.cpu().numpy()), reconstructor.config["min_part_fraction"]
+    )
     points = torch.from_numpy(vertices).to(volume.features.device)
     colors = vertex_colors(reconstructor, volume, points, on_event)
     return ColoredMesh(
@@ -98,6 +107,16 @@ def searched_sdf_grid(
     return sdf
 
 
+def _distance_grid(silhouette: Silhouette, volume: GeometryVolume, resolution: int) -> Tensor:
+    """(R,R,R) volume units: distance to the outline's cone at the nodes of the mesh's grid."""
+    axis = torch.linspace(-1, 1, resolution, device=volume.features.device)
+    slabs = [
+        silhouette.distance(volume.frame.to_world(torch.cartesian_prod(x, axis, axis)))
+        for x in axis.split(1)
+    ]
+    return torch.cat(slabs).view((resolution,) * 3) / volume.frame.radius
+
+
 def _sdf_at_nodes(
     reconstructor: SparseNeuSReconstructor,
     volume: GeometryVolume,
@@ -109,7 +128,7 @@ def _sdf_at_nodes(
     axis = torch.linspace(-1, 1, resolution, device=volume.features.device)
     values = []
     for chunk in index.split(SDF_CHUNK_POINTS):
-        values.append(reconstructor.sdf(volume, axis[chunk]))
+        values.append(reconstructor.sdf(volume, axis[chunk]) - reconstructor.config["iso_level"])
         on_event(StepDone("sdf", sum(map(len, values)), len(index)))
     return torch.cat(values)
 
@@ -155,6 +174,19 @@ def zero_level_set(
     grid_vertices, faces, _, _ = marching_cubes(sdf, level=0.0, method="lorensen")
     vertices = grid_vertices / (np.array(sdf.shape) - 1) * 2 - 1
     return vertices.astype(np.float32), faces.astype(np.int32)
+
+
+def keep_large_parts(
+    vertices: NDArray[np.float32], faces: NDArray[np.int32], min_fraction: float
+) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    """The connected parts with at least `min_fraction` of the faces of the largest one."""
+    edges = (np.ones(2 * len(faces)), (faces[:, [0, 0]].ravel(), faces[:, 1:].ravel()))
+    graph = coo_array(edges, shape=(len(vertices), len(vertices)))
+    _, part = connected_components(graph, directed=False)
+    num_faces = np.bincount(part[faces[:, 0]])
+    kept = (num_faces >= min_fraction * num_faces.max())[part]
+    new_index = np.cumsum(kept) - 1
+    return vertices[kept], new_index[faces[kept[faces[:, 0]]]].astype(np.int32)
 
 
 def vertex_colors(

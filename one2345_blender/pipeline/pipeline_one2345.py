@@ -27,6 +27,7 @@ from .matching import match_views
 from .meshing import extract_mesh
 from .reconstruction.reconstructor import SparseNeuSReconstructor
 from .segmenter import ForegroundSegmenter
+from .silhouette import Silhouette
 from .two_stage_views import TwoStageViews
 from .view_schedule import (
     LEVEL_OFFSETS,
@@ -64,6 +65,8 @@ class One2345Pipeline(DiffusionPipeline):
             settings for the 8 views and for the near views (One-2-3-45, run.py:95).
         resynthesises_input: Whether Zero123 makes view 0 too, as in the original; a small Zero123
             would only blur it, so that the embedded preset takes the input itself.
+        carves_input_silhouette: Whether what lies outside the photo's outline is cut away. The
+            original does not use the photo here; the embedded preset's views need it.
         grid_resolution: Samples of the signed distance field along each axis.
     """
 
@@ -85,6 +88,7 @@ class One2345Pipeline(DiffusionPipeline):
         num_inference_steps_stage2: int = 50,
         guidance_scale: float = 3.0,
         resynthesises_input: bool = True,
+        carves_input_silhouette: bool = False,
         grid_resolution: int = 256,
     ) -> None:
         super().__init__()
@@ -105,6 +109,7 @@ class One2345Pipeline(DiffusionPipeline):
             num_inference_steps_stage2=num_inference_steps_stage2,
             guidance_scale=guidance_scale,
             resynthesises_input=resynthesises_input,
+            carves_input_silhouette=carves_input_silhouette,
             grid_resolution=grid_resolution,
         )
 
@@ -191,8 +196,12 @@ class One2345Pipeline(DiffusionPipeline):
             cameras=cameras,
             reference_c2w=cameras.c2w[0],
         )
+        silhouette = Silhouette(mask=foreground.mask, c2w=cameras.c2w[0], K=cameras.K)
         mesh = self.reconstruct(
-            near_views_of(views), grid_resolution or config.grid_resolution, on_event
+            near_views_of(views),
+            grid_resolution or config.grid_resolution,
+            on_event,
+            silhouette if config.carves_input_silhouette else None,
         )
         return One2345Output(mesh=mesh, views=views, elevation=elevation, foreground=foreground)
 
@@ -201,14 +210,18 @@ class One2345Pipeline(DiffusionPipeline):
         return prepare_foreground(image, segment(image, self.segmenter), size_px=self.view_size_px)
 
     def reconstruct(
-        self, views: PosedImages, grid_resolution: int, on_event: OnEvent
+        self,
+        views: PosedImages,
+        grid_resolution: int,
+        on_event: OnEvent,
+        silhouette: Silhouette | None = None,
     ) -> ColoredMesh:
         """Posed views to a mesh in the cameras' world frame (paper section 3.3).
 
         Raises:
             EmptySurfaceError: The views do not add up to a surface.
         """
-        return reconstruct_views(self.reconstruction, views, grid_resolution, on_event)
+        return reconstruct_views(self.reconstruction, views, grid_resolution, on_event, silhouette)
 
     def _elevation(
         self, near_views: RgbArray, given_deg: float | None, on_event: OnEvent
@@ -233,6 +246,7 @@ def reconstruct_views(
     views: PosedImages,
     grid_resolution: int,
     on_event: OnEvent,
+    silhouette: Silhouette | None = None,
 ) -> ColoredMesh:
     """Posed views to a mesh in the cameras' world frame; see `One2345Pipeline.reconstruct`."""
     device = reconstruction.device
@@ -244,7 +258,7 @@ def reconstruct_views(
     volume = reconstruction.encode(
         rgb, c2w, K, reference_c2w, near_far=views.cameras.near_far, on_event=on_event
     )
-    return extract_mesh(reconstruction, volume, grid_resolution, on_event)
+    return extract_mesh(reconstruction, volume, grid_resolution, on_event, silhouette)
 
 
 def near_views_of(views: PosedImages) -> PosedImages:

@@ -21,6 +21,9 @@ from .model_card import write_model_card
 from .validate_views import validate_views
 from .view_data import RigReader
 
+MIN_PART_FRACTION = 0.1
+"""Of the largest part's faces; smaller ones are crumbs where the predicted views disagree."""
+
 
 def main(argv: list[str]) -> None:
     """`python -m one2345_blender.training assemble`."""
@@ -46,8 +49,10 @@ def main(argv: list[str]) -> None:
         num_inference_steps_stage2=args.steps_stage2,
         guidance_scale=args.guidance_scale,
         resynthesises_input=False,
+        carves_input_silhouette=True,
         grid_resolution=args.grid_resolution,
     )
+    pipeline.reconstruction.register_to_config(min_part_fraction=MIN_PART_FRACTION)
     view_scores = validate_views(
         pipeline.zero123,
         RigReader(args.data, "val", rigs_per_asset=1).read_new(),

@@ -50,6 +50,10 @@ class SparseNeuSReconstructor(ModelMixin, ConfigMixin):
             voxel beyond the far faces.
         surface_search_stride: a mesh's grid is first evaluated at every n-th node per axis, then
             where the surface can be. More than 1 needs a signed distance of slope 1 or less.
+        iso_level: signed distance that counts as the surface, volume units; below 0 the mesh gets
+            slimmer.
+        min_part_fraction: connected parts of the mesh with fewer faces than this share of the
+            largest one's are left out.
     """
 
     config_name = "config.json"
@@ -74,6 +78,8 @@ class SparseNeuSReconstructor(ModelMixin, ConfigMixin):
         unbounded_far_sites: bool = True,
         strict_latent_bounds: bool = True,
         surface_search_stride: int = 1,
+        iso_level: float = 0.0,
+        min_part_fraction: float = 0.0,
     ) -> None:
         super().__init__()
         exact_voxel_size = 2 / (volume_size - 1)

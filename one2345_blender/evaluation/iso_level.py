@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which `iso_level` gives the most faithful outlines, on unseen objects and predicted views."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+
+from ..contracts.cameras import PosedImages, method_rig
+from ..contracts.errors import EmptySurfaceError
+from ..contracts.progress import ignore_events
+from ..pipeline.model_cache import ModelCache
+from ..pipeline.pipeline_one2345 import near_views_of
+from ..pipeline.two_stage_views import TwoStageViews
+from ..pipeline.view_schedule import (
+    LEVEL_OFFSETS,
+    NUM_STAGE1_VIEWS,
+    method_viewpoints,
+    tilted_offsets,
+)
+from ..training.renders import load_rigs
+from ..training.view_data import read_split
+from .mesh_renderer import MeshRenderer
+
+
+def main(argv: list[str]) -> None:
+    """`python -m one2345_blender.evaluation iso-level`."""
+    parser = argparse.ArgumentParser(prog="evaluation iso-level", description=__doc__)
+    parser.add_argument("--data", type=Path, default=Path("out/training"))
+    parser.add_argument("--objects", type=int, default=6)
+    parser.add_argument("--levels", type=float, nargs="+", default=[0.0, -0.01, -0.02, -0.03])
+    args = parser.parse_args(argv)
+    pipeline = ModelCache().get("embedded", "cpu")
+    config = pipeline.config
+    two_stages = TwoStageViews(
+        zero123=pipeline.zero123,
+        seed=0,
+        steps_stage1=config.num_inference_steps_stage1,
+        steps_stage2=config.num_inference_steps_stage2,
+        guidance_scale=config.guidance_scale,
+        resynthesises_input=config.resynthesises_input,
+        on_event=ignore_events,
+    )
+    ious: dict[float, list[float]] = {level: [] for level in args.levels}
+    for name in read_split(args.data, "val")[: args.objects]:
+        rigs = load_rigs(args.data / "renders" / f"{name}.npz")
+        elevation_deg = float(rigs.elevation_deg[0])
+        viewpoints = method_viewpoints(elevation_deg)
+        halves = [
+            two_stages.views_with_near_views(rigs.rgb[0, 0], offsets, first_view=i, stage="sdf")
+            for i, offsets in ((0, LEVEL_OFFSETS), (4, tilted_offsets(elevation_deg)))
+        ]
+        cameras = method_rig(viewpoints, pipeline.view_size_px)
+        (level, near_level), (tilted, near_tilted) = halves
+        views = PosedImages(
+            rgb=np.concatenate([level, tilted, near_level, near_tilted]),
+            cameras=cameras,
+            reference_c2w=cameras.c2w[0],
+        )
+        for iso_level in args.levels:
+            pipeline.reconstruction.register_to_config(iso_level=iso_level)
+            try:
+                mesh = pipeline.reconstruct(
+                    near_views_of(views), config.grid_resolution, ignore_events
+                )
+            except EmptySurfaceError:
+                ious[iso_level].extend([0.0] * NUM_STAGE1_VIEWS)
+                continue
+            with MeshRenderer(pipeline.view_size_px) as renderer:
+                for view, mask in zip(
+                    viewpoints[:NUM_STAGE1_VIEWS],
+                    rigs.mask[0, :NUM_STAGE1_VIEWS] > 127,
+                    strict=True,
+                ):
+                    _, silhouette = renderer.render(mesh, view)
+                    ious[iso_level].append((mask & silhouette).sum() / (mask | silhouette).sum())
+    for iso_level, values in ious.items():
+        print(json.dumps({"iso_level": iso_level, "silhouette_iou": round(np.mean(values), 4)}))

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The outline that the photo shows is certain: nothing of the object lies outside its cone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
+from torch import Tensor
+from torch.nn import functional as F
+
+
+@dataclass(frozen=True, kw_only=True)
+class Silhouette:
+    """The object's mask in one view, and that view's camera."""
+
+    mask: NDArray[np.bool_]
+    """`(S, S)`, true on the object."""
+    c2w: NDArray[np.float32]
+    """`(4, 4)`, OpenCV axes, world frame."""
+    K: NDArray[np.float32]
+    """`(3, 3)`, pixels."""
+
+    def distance(self, points: Tensor) -> Tensor:
+        """Distance `(P,)` in world units from world points `(P, 3)` to the cone of the outline.
+
+        Positive outside; measured parallel to the picture, at the depth of the point.
+        """
+        outside_px = distance_transform_edt(~self.mask) - distance_transform_edt(self.mask)
+        distance_px = torch.from_numpy(outside_px).to(points)
+        w2c = torch.linalg.inv(torch.from_numpy(self.c2w).double()).to(points)
+        K = torch.from_numpy(self.K).to(points)
+        camera = points @ w2c[:3, :3].T + w2c[:3, 3]
+        depth = camera[:, 2]
+        px = (camera @ K.T)[:, :2] / depth[:, None]
+        grid = 2 * px / (len(self.mask) - 1) - 1
+        sampled = F.grid_sample(
+            distance_px[None, None],
+            grid[None, None],
+            mode="bilinear",
+            padding_mode="border",
+            align_corners=True,
+        )
+        return sampled[0, 0, 0] * depth / K[0, 0]
