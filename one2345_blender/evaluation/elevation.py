@@ -47,8 +47,9 @@ def main(argv: list[str]) -> None:
         rigs = load_rigs(args.data / "renders" / f"{name}.npz")
         truth_deg = float(rigs.elevation_deg[0])
         _, predicted = two_stages.views_with_near_views(
-            rigs.rgb[0, 0], LEVEL_OFFSETS[:1], first_view=0, stage="views_stage1"
+            rigs.rgb[0, 0], LEVEL_OFFSETS[:2], first_view=0, stage="views_stage1"
         )
+        predicted = predicted[:NUM_NEAR_VIEWS]
         estimates = {"rendered": _estimate(rigs.rgb[0, near]), "predicted": _estimate(predicted)}
         for kind, estimate in estimates.items():
             errors[kind].append(abs(estimate.elevation_deg - truth_deg))

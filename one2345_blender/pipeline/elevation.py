@@ -72,17 +72,20 @@ class _Tracks:
     weight: FloatArray  # (M,)
 
 
-def estimate_elevation(matches: PairMatches, size_px: int) -> ElevationEstimate:
+def estimate_elevation(
+    matches: PairMatches, size_px: int, *, min_confidence: float = MIN_CONFIDENCE
+) -> ElevationEstimate:
     """The elevation on which the matches between the four near views of the input agree.
 
     Args:
         matches: For each pair `i < j` of near views.
         size_px: Side of the views.
+        min_confidence: Estimates below it are not believed.
 
     Returns:
-        The estimate. If fewer than `MIN_TRACKS` points are seen in three views, or they agree on
-        no elevation, `PRIOR_ELEVATION_DEG` with `is_estimated=False` and confidence 0: the caller
-        must show that.
+        The estimate. If fewer than `MIN_TRACKS` points are seen in three views, or they do not
+        agree on one elevation, `PRIOR_ELEVATION_DEG` with `is_estimated=False` and confidence 0:
+        the caller must show that.
     """
     tracks = _three_view_tracks(matches, MATCH_RADIUS_PX * size_px / REFERENCE_SIZE_PX)
     num_tracks = sum(len(t.weight) for t in tracks)
@@ -95,7 +98,7 @@ def estimate_elevation(matches: PairMatches, size_px: int) -> ElevationEstimate:
     agrees = errors_px[best] < AGREEMENT_PX
     contrast = 1.0 - costs[best] / np.median(costs)
     confidence = float(np.clip(np.average(agrees, weights=weights) * contrast, 0.0, 1.0))
-    if confidence < MIN_CONFIDENCE or best in (0, len(costs) - 1):
+    if confidence < min_confidence or best in (0, len(costs) - 1):
         return _prior(int(agrees.sum()))
     return ElevationEstimate(
         elevation_deg=float(CANDIDATES_DEG[best]),

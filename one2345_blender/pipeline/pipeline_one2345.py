@@ -21,7 +21,7 @@ from ..contracts.progress import (
     WarningRaised,
     ignore_events,
 )
-from .elevation import estimate_elevation
+from .elevation import MIN_CONFIDENCE, estimate_elevation
 from .foreground import ForegroundImage, prepare_foreground, segment
 from .matching import match_views
 from .meshing import extract_mesh
@@ -67,6 +67,7 @@ class One2345Pipeline(DiffusionPipeline):
             would only blur it, so that the embedded preset takes the input itself.
         carves_input_silhouette: Whether what lies outside the photo's outline is cut away. The
             original does not use the photo here; the embedded preset's views need it.
+        min_elevation_confidence: Estimates of the elevation below it are not believed.
         grid_resolution: Samples of the signed distance field along each axis.
     """
 
@@ -89,6 +90,7 @@ class One2345Pipeline(DiffusionPipeline):
         guidance_scale: float = 3.0,
         resynthesises_input: bool = True,
         carves_input_silhouette: bool = False,
+        min_elevation_confidence: float = MIN_CONFIDENCE,
         grid_resolution: int = 256,
     ) -> None:
         super().__init__()
@@ -110,6 +112,7 @@ class One2345Pipeline(DiffusionPipeline):
             guidance_scale=guidance_scale,
             resynthesises_input=resynthesises_input,
             carves_input_silhouette=carves_input_silhouette,
+            min_elevation_confidence=min_elevation_confidence,
             grid_resolution=grid_resolution,
         )
 
@@ -228,14 +231,18 @@ class One2345Pipeline(DiffusionPipeline):
     ) -> ElevationEstimate:
         if given_deg is not None:
             return ElevationEstimate(elevation_deg=given_deg, is_estimated=False, confidence=1.0)
-        estimate = estimate_elevation(match_views(near_views, on_event), self.view_size_px)
+        estimate = estimate_elevation(
+            match_views(near_views, on_event),
+            self.view_size_px,
+            min_confidence=self.config.min_elevation_confidence,
+        )
         if not estimate.is_estimated:
             on_event(
                 WarningRaised(
                     "elevation_not_estimated",
-                    "The camera's elevation could not be estimated: the near views agree on only "
-                    f"{estimate.num_matches} points. {estimate.elevation_deg:g} degrees above the "
-                    "horizon is assumed; set the elevation yourself if the mesh looks squashed.",
+                    "The camera's elevation could not be estimated: the near views contradict each "
+                    f"other. {estimate.elevation_deg:g} degrees above the horizon is assumed; set "
+                    "the elevation yourself if the mesh looks squashed or stretched.",
                 )
             )
         return estimate

@@ -54,7 +54,9 @@ class TwoStageViews:
         views = self._synthesise(
             rgb[None], offsets[kept:], names[kept:], self.steps_stage1, on_step
         )
-        views = np.concatenate([rgb[None]] * kept + [views])
+        if kept:
+            self.on_event(ViewReady(names[0], rgb))
+            views = np.concatenate([rgb[None], views])
         steps_done = self.steps_stage1
         near_names = [f"{name}_{i}" for name in names for i in range(len(NEAR_OFFSETS))]
         near_views = self._synthesise(

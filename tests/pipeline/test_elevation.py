@@ -91,6 +91,14 @@ def test_without_matches_the_prior_stands_in_and_says_so():
     assert estimate.elevation_deg == PRIOR_ELEVATION_DEG
 
 
+def test_an_estimate_below_the_asked_confidence_is_not_believed():
+    matches = synthetic_matches(30, noise_px=0.7, outliers=0.5)
+    believed = estimate_elevation(matches, 256)
+    assert believed.is_estimated
+    doubted = estimate_elevation(matches, 256, min_confidence=believed.confidence + 0.01)
+    assert not doubted.is_estimated and doubted.elevation_deg == PRIOR_ELEVATION_DEG
+
+
 def test_matches_of_noise_are_not_believed():
     rng = np.random.default_rng(5)
     matches = {

@@ -84,7 +84,9 @@ def test_views_without_matches_give_the_prior_and_a_warning(pipeline, cut_out):
 def test_view_0_is_zero123s_or_the_input_as_the_preset_says(pipeline, cut_out):
     resynthesised = pipeline(cut_out, elevation_deg=0.0)
     pipeline.register_to_config(resynthesises_input=False)
-    kept = pipeline(cut_out, elevation_deg=0.0)
+    events = []
+    kept = pipeline(cut_out, elevation_deg=0.0, on_event=events.append)
+    assert "0" in [e.name for e in events if isinstance(e, ViewReady)]
     pipeline.register_to_config(resynthesises_input=True)
     np.testing.assert_array_equal(kept.views.rgb[0], kept.foreground.rgb)
     assert (resynthesised.views.rgb[0] != resynthesised.foreground.rgb).any()
