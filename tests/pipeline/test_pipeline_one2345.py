@@ -90,7 +90,10 @@ def test_view_0_is_zero123s_or_the_input_as_the_preset_says(pipeline, cut_out):
     pipeline.register_to_config(resynthesises_input=True)
     np.testing.assert_array_equal(kept.views.rgb[0], kept.foreground.rgb)
     assert (resynthesised.views.rgb[0] != resynthesised.foreground.rgb).any()
-    np.testing.assert_array_equal(kept.views.rgb[1:8], resynthesised.views.rgb[1:8])
+    # Batches of three and of four differ in rounding, not in noise.
+    other_views = slice(1, 8)
+    difference = kept.views.rgb[other_views].astype(int) - resynthesised.views.rgb[other_views]
+    assert abs(difference).max() <= 1
 
 
 @pytest.mark.parametrize("stage", ["views_stage1", "views_stage2", "sdf", "meshing"])
