@@ -15,7 +15,6 @@ from ..contracts.progress import ignore_events
 from ..pipeline.elevation import PRIOR_ELEVATION_DEG, estimate_elevation
 from ..pipeline.matching import match_views
 from ..pipeline.model_cache import ModelCache
-from ..pipeline.two_stage_views import TwoStageViews
 from ..pipeline.view_schedule import LEVEL_OFFSETS, NUM_NEAR_VIEWS, NUM_STAGE1_VIEWS
 from ..training.renders import load_rigs
 from ..training.view_data import read_split
@@ -30,16 +29,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--preset", default="embedded")
     args = parser.parse_args(argv)
     pipeline = ModelCache().get(args.preset, "auto")
-    config = pipeline.config
-    two_stages = TwoStageViews(
-        zero123=pipeline.zero123,
-        seed=0,
-        steps_stage1=config.num_inference_steps_stage1,
-        steps_stage2=config.num_inference_steps_stage2,
-        guidance_scale=config.guidance_scale,
-        resynthesises_input=config.resynthesises_input,
-        on_event=ignore_events,
-    )
+    two_stages = pipeline.two_stages(seed=0)
     near = slice(NUM_STAGE1_VIEWS, NUM_STAGE1_VIEWS + NUM_NEAR_VIEWS)
     errors: dict[str, list[float]] = {"rendered": [], "predicted": [], "prior": []}
     num_estimated = dict.fromkeys(errors, 0)

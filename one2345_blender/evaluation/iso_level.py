@@ -14,7 +14,6 @@ from ..contracts.errors import EmptySurfaceError
 from ..contracts.progress import ignore_events
 from ..pipeline.model_cache import ModelCache
 from ..pipeline.pipeline_one2345 import near_views_of
-from ..pipeline.two_stage_views import TwoStageViews
 from ..pipeline.view_schedule import (
     LEVEL_OFFSETS,
     NUM_STAGE1_VIEWS,
@@ -35,15 +34,7 @@ def main(argv: list[str]) -> None:
     args = parser.parse_args(argv)
     pipeline = ModelCache().get("embedded", "cpu")
     config = pipeline.config
-    two_stages = TwoStageViews(
-        zero123=pipeline.zero123,
-        seed=0,
-        steps_stage1=config.num_inference_steps_stage1,
-        steps_stage2=config.num_inference_steps_stage2,
-        guidance_scale=config.guidance_scale,
-        resynthesises_input=config.resynthesises_input,
-        on_event=ignore_events,
-    )
+    two_stages = pipeline.two_stages(seed=0)
     ious: dict[float, list[float]] = {level: [] for level in args.levels}
     for name in read_split(args.data, "val")[: args.objects]:
         rigs = load_rigs(args.data / "renders" / f"{name}.npz")

@@ -135,6 +135,27 @@ class One2345Pipeline(DiffusionPipeline):
             initial_noise_scale=self.config.initial_noise_scale,
         )
 
+    def two_stages(
+        self,
+        *,
+        seed: int,
+        steps_stage1: int | None = None,
+        steps_stage2: int | None = None,
+        guidance_scale: float | None = None,
+        on_event: OnEvent = ignore_events,
+    ) -> TwoStageViews:
+        """The view generator as a conversion uses it; None: as the preset's config says."""
+        config = self.config
+        return TwoStageViews(
+            zero123=self.zero123,
+            seed=seed,
+            steps_stage1=steps_stage1 or config.num_inference_steps_stage1,
+            steps_stage2=steps_stage2 or config.num_inference_steps_stage2,
+            guidance_scale=config.guidance_scale if guidance_scale is None else guidance_scale,
+            resynthesises_input=config.resynthesises_input,
+            on_event=on_event,
+        )
+
     @torch.no_grad()
     def __call__(
         self,
@@ -163,13 +184,11 @@ class One2345Pipeline(DiffusionPipeline):
             EmptySurfaceError: The views do not add up to a surface.
         """
         config = self.config
-        two_stages = TwoStageViews(
-            zero123=self.zero123,
+        two_stages = self.two_stages(
             seed=seed,
-            steps_stage1=num_inference_steps_stage1 or config.num_inference_steps_stage1,
-            steps_stage2=num_inference_steps_stage2 or config.num_inference_steps_stage2,
-            guidance_scale=config.guidance_scale if guidance_scale is None else guidance_scale,
-            resynthesises_input=config.resynthesises_input,
+            steps_stage1=num_inference_steps_stage1,
+            steps_stage2=num_inference_steps_stage2,
+            guidance_scale=guidance_scale,
             on_event=on_event,
         )
 
