@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -29,8 +30,7 @@ class Silhouette:
 
         Positive outside; measured parallel to the picture, at the depth of the point.
         """
-        outside_px = distance_transform_edt(~self.mask) - distance_transform_edt(self.mask)
-        distance_px = torch.from_numpy(outside_px).to(points)
+        distance_px = torch.from_numpy(self._distance_px).to(points)
         w2c = torch.linalg.inv(torch.from_numpy(self.c2w).double()).to(points)
         K = torch.from_numpy(self.K).to(points)
         camera = points @ w2c[:3, :3].T + w2c[:3, 3]
@@ -45,3 +45,8 @@ class Silhouette:
             align_corners=True,
         )
         return sampled[0, 0, 0] * depth / K[0, 0]
+
+    @cached_property
+    def _distance_px(self) -> NDArray[np.float64]:
+        """`(S, S)` distance to the outline, positive outside."""
+        return distance_transform_edt(~self.mask) - distance_transform_edt(self.mask)
