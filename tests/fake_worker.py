@@ -85,7 +85,7 @@ def convert(spec: JobSpec, on_event: OnEvent) -> FakeResult:
     for stage in STAGES:
         on_event(StageStarted(stage))
         for step in range(3):
-            time.sleep(0.2 if mode == "slow" else 0.0)
+            time.sleep(0.1 if mode == "slow" else 0.0)
             on_event(StepDone(stage, step + 1, 3))
         if mode == "noisy":
             print('{"type":"result"}')  # noqa: T201 - what a chatty library does

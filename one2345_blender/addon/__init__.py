@@ -5,14 +5,20 @@ from __future__ import annotations
 
 import bpy
 
-from . import operators, panels, preferences, properties, session
+from . import job_operators, operators, panels, preferences, properties, session
 
 CLASSES: tuple[type, ...] = (
     preferences.ONE2345_AP_preferences,
     properties.ONE2345_PG_settings,
     operators.ONE2345_OT_image_to_mesh,
-    operators.ONE2345_OT_cancel,
+    operators.ONE2345_OT_drop_pictures,
+    operators.ONE2345_FH_pictures,
+    job_operators.ONE2345_OT_cancel,
+    job_operators.ONE2345_OT_place_result,
+    job_operators.ONE2345_OT_forget,
+    job_operators.ONE2345_OT_unload,
     panels.ONE2345_PT_main,
+    panels.ONE2345_PT_queue,
 )
 
 

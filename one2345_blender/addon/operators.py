@@ -1,115 +1,162 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What users, scripts and the panel call; the work is done in `session` and `place_result`."""
+"""What turns pictures into meshes; the work is done in `session` and `place_result`."""
 
 import uuid
 from pathlib import Path
 
 import bpy
 
+from ..client.job_queue import Job
 from ..client.job_state import JobStatus
-from ..contracts.errors import One2345Error
-from ..contracts.job import MAX_SEED, PRESETS, JobSpec
+from ..contracts.errors import One2345Error, OptionError
+from ..contracts.job import PRESETS, JobSpec
 from . import session
+from .options import PRESET_RESOLUTION, ConversionOptions, option_values
+from .picture_file import picture_file
 from .place_result import Placement
 from .preferences import preferred_device
-from .properties import PRESET_RESOLUTION
+from .properties import settings
 
-_IMAGE_GLOB = "*.png;*.jpg;*.jpeg;*.webp;*.tif;*.tiff;*.bmp;*.gif;*.avif"
+PICTURE_EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif")
 
 
-class ONE2345_OT_image_to_mesh(bpy.types.Operator):
+class PictureFiles:
+    """Mix-in of the properties that the file browser and a drop fill."""
+
+    filepath: bpy.props.StringProperty(
+        name="Photo",
+        description="The picture of one object",
+        subtype="FILE_PATH",
+        options={"SKIP_SAVE"},
+    )
+    directory: bpy.props.StringProperty(
+        name="Folder",
+        description="Where the files lie",
+        subtype="DIR_PATH",
+        options={"HIDDEN", "SKIP_SAVE"},
+    )
+    files: bpy.props.CollectionProperty(
+        name="Files",
+        description="Several pictures at once, each of one object",
+        type=bpy.types.OperatorFileListElement,
+        options={"HIDDEN", "SKIP_SAVE"},
+    )
+    filter_glob: bpy.props.StringProperty(
+        default=";".join(f"*{extension}" for extension in PICTURE_EXTENSIONS), options={"HIDDEN"}
+    )
+
+    def picture_paths(self) -> list[Path]:
+        """The chosen files, absolute."""
+        folder = Path(bpy.path.abspath(self.directory))
+        names = [file.name for file in self.files if file.name]
+        if names:
+            return [(folder / name).absolute() for name in names]
+        return [Path(bpy.path.abspath(self.filepath)).absolute()] if self.filepath else []
+
+
+class ONE2345_OT_image_to_mesh(PictureFiles, ConversionOptions, bpy.types.Operator):
     """Turn the photo of an object into a coloured mesh, with a camera that matches the photo"""
 
     bl_idname = "one2345.image_to_mesh"
     bl_label = "Image to Mesh"
     bl_options = {"REGISTER"}  # noqa: RUF012 - place_result makes the one undo step
 
-    filepath: bpy.props.StringProperty(
-        name="Photo", description="The picture of one object", subtype="FILE_PATH"
+    image: bpy.props.StringProperty(
+        name="Image",
+        description="Name of an image of this .blend file, in place of a file",
+        options={"SKIP_SAVE"},
     )
     preset: bpy.props.StringProperty(
         name="Preset",
         description=f"{', '.join(PRESETS)}, or a folder with weights",
         default=PRESETS[0],
     )
-    seed: bpy.props.IntProperty(
-        name="Seed", description="The same seed gives the same mesh", min=0, max=MAX_SEED
-    )
-    estimate_elevation: bpy.props.BoolProperty(
-        name="Estimate Elevation",
-        description="Find out the elevation of the photo's camera; off: take it as given",
-        default=True,
-    )
-    elevation_deg: bpy.props.FloatProperty(
-        name="Elevation",
-        description="How far above the horizon the photo's camera stood, degrees",
-        min=-90.0,
-        max=90.0,
-    )
-    grid_resolution: bpy.props.IntProperty(
-        name="Mesh Resolution",
-        description="Samples along each axis of the volume; 0: as the preset says",
-        min=PRESET_RESOLUTION,
-    )
-    scale: bpy.props.FloatProperty(
-        name="Scale",
-        description="Blender units per unit of the method, whose camera stands 1.2 units away",
-        default=1.0,
-        min=1e-4,
-    )
     output_dir: bpy.props.StringProperty(
         name="Output Folder",
         description="Keep mesh, views and report here; empty: a temporary folder",
         subtype="DIR_PATH",
+        options={"SKIP_SAVE"},
     )
-    filter_glob: bpy.props.StringProperty(default=_IMAGE_GLOB, options={"HIDDEN"})
-
-    @classmethod
-    def poll(cls, _context: bpy.types.Context) -> bool:
-        """One conversion at a time."""
-        if session.SESSION.is_busy:
-            cls.poll_message_set("A conversion is under way")
-            return False
-        return True
 
     def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> set[str]:
         """From the interface: do not block; ask for the photo if there is none yet."""
         if bpy.app.background:
             return self.execute(context)
         self._blocks = False
-        if not self.filepath:
+        if not (self.image or self.picture_paths()):
             context.window_manager.fileselect_add(self)
             return {"RUNNING_MODAL"}
         return self.execute(context)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        """From a script: return when the object is there."""
+        """From a script: return when the objects are there."""
         try:
-            placement = Placement.at_cursor(context.scene, scale=self.scale)
-            session.SESSION.start(self._job_spec(), placement)
+            jobs = self._queue_jobs(context.scene)
         except One2345Error as error:
             return self._give_up(f"{error.message}\n{error.hint}")
+        session.watch()
         if not getattr(self, "_blocks", True):
-            session.watch()
             return {"FINISHED"}
-        state = session.SESSION.wait()
-        for warning in state.warnings:
+        session.SESSION.wait(jobs)
+        return self._tell(jobs)
+
+    def _queue_jobs(self, scene: bpy.types.Scene) -> list[Job]:
+        """One job for each picture; none if any of them cannot be queued."""
+        specs = self._job_specs()
+        jobs: list[Job] = []
+        try:
+            for place_in_row, spec in enumerate(specs):
+                placement = Placement.at_cursor(scene, scale=self.scale, place_in_row=place_in_row)
+                jobs.append(session.SESSION.start(spec, placement))
+        except One2345Error:
+            for job in jobs:
+                session.SESSION.cancel(job)
+                session.SESSION.forget(job)
+            raise
+        return jobs
+
+    def _tell(self, jobs: list[Job]) -> set[str]:
+        """Report how the jobs ended."""
+        for warning in dict.fromkeys(warning for job in jobs for warning in job.state.warnings):
             self.report({"WARNING"}, warning)
-        if state.status is JobStatus.FAILED:
-            return self._give_up(str(state.failure))
-        return {"FINISHED"} if state.status is JobStatus.DONE else {"CANCELLED"}
+        if any(session.SESSION.is_unplaced(job) for job in jobs):
+            self.report({"WARNING"}, "A result was not placed: its scene is not open any more")
+        failures = [job for job in jobs if job.state.status is JobStatus.FAILED]
+        if len(jobs) == 1 and failures:
+            return self._give_up(str(failures[0].state.failure))
+        if failures:
+            reasons = [f"{job.spec.image_path.name}: {job.state.failure}" for job in failures]
+            summary = f"{len(failures)} of {len(jobs)} pictures could not be converted."
+            return self._give_up("\n".join([summary, *reasons]))
+        are_done = all(job.state.status is JobStatus.DONE for job in jobs)
+        return {"FINISHED"} if are_done else {"CANCELLED"}
 
     def _give_up(self, reason: str) -> set[str]:
         self.report({"ERROR"}, reason.strip())
         return {"CANCELLED"}
 
-    def _job_spec(self) -> JobSpec:
-        job_id = uuid.uuid4().hex[:12]
-        output_dir = bpy.path.abspath(self.output_dir) or f"{bpy.app.tempdir}/one2345/{job_id}"
+    def _job_specs(self) -> list[JobSpec]:
+        paths = self.picture_paths()
+        if not (self.image or paths):
+            raise OptionError(
+                "Expected a picture: filepath, files with their directory, or image; got none.",
+                hint="Choose a picture.",
+            )
+        output_dir = bpy.path.abspath(self.output_dir)
+        if self.image:
+            folder = Path(output_dir or _temporary_folder())
+            return [self._job_spec(picture_file(self.image, folder), folder)]
+        if not output_dir:
+            return [self._job_spec(path, _temporary_folder()) for path in paths]
+        if len(paths) == 1:
+            return [self._job_spec(paths[0], Path(output_dir))]
+        return [self._job_spec(path, Path(output_dir) / path.name) for path in paths]
+
+    def _job_spec(self, image_path: Path, output_dir: Path) -> JobSpec:
         return JobSpec(
-            job_id=job_id,
-            image_path=Path(bpy.path.abspath(self.filepath)).absolute(),
-            output_dir=Path(output_dir).absolute(),
+            job_id=uuid.uuid4().hex[:12],
+            image_path=image_path,
+            output_dir=output_dir.absolute(),
             preset=self.preset,
             seed=self.seed,
             device=preferred_device(),
@@ -120,19 +167,55 @@ class ONE2345_OT_image_to_mesh(bpy.types.Operator):
         )
 
 
-class ONE2345_OT_cancel(bpy.types.Operator):
-    """Stop the conversion that is under way"""
+class ONE2345_OT_drop_pictures(PictureFiles, bpy.types.Operator):
+    """Turn dropped pictures into meshes with the settings of the panel; one picture that is dropped
+    on the sidebar becomes the panel's picture"""
 
-    bl_idname = "one2345.cancel"
-    bl_label = "Cancel"
-    bl_options = {"INTERNAL"}  # noqa: RUF012 - Blender's convention
+    bl_idname = "one2345.drop_pictures"
+    bl_label = "Image to Mesh (One-2-3-45)"
+    bl_options = {"INTERNAL", "UNDO"}  # noqa: RUF012 - Blender's convention
 
     @classmethod
-    def poll(cls, _context: bpy.types.Context) -> bool:
-        """Only while there is something to cancel."""
-        return session.SESSION.is_busy
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Where there is a scene to put the object in."""
+        if context.scene is None:
+            cls.poll_message_set("There is no scene for the object")
+            return False
+        return True
 
-    def execute(self, _context: bpy.types.Context) -> set[str]:
-        """Ask the worker; it stops at its next step or is ended."""
-        session.SESSION.cancel()
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Choose the picture, or queue all of them."""
+        paths, chosen = self.picture_paths(), settings(context)
+        if len(paths) == 1 and context.region is not None and context.region.type == "UI":
+            try:
+                chosen.image = bpy.data.images.load(str(paths[0]), check_existing=True)
+            except RuntimeError as error:  # bpy's own
+                self.report({"ERROR"}, str(error))
+                return {"CANCELLED"}
+            return {"FINISHED"}
+        call = "EXEC_DEFAULT" if bpy.app.background else "INVOKE_DEFAULT"
+        bpy.ops.one2345.image_to_mesh(
+            call,
+            directory=self.directory,
+            files=[{"name": path.name} for path in paths],
+            **option_values(chosen),
+        )
         return {"FINISHED"}
+
+
+class ONE2345_FH_pictures(bpy.types.FileHandler):
+    """Pictures dropped into a 3D view, or onto its sidebar."""
+
+    bl_idname = "ONE2345_FH_pictures"
+    bl_label = "Image to Mesh (One-2-3-45)"
+    bl_import_operator = ONE2345_OT_drop_pictures.bl_idname
+    bl_file_extensions = ";".join(PICTURE_EXTENSIONS)
+
+    @classmethod
+    def poll_drop(cls, context: bpy.types.Context) -> bool:
+        """Only in 3D views; elsewhere a picture means something else."""
+        return context.area is not None and context.area.type == "VIEW_3D"
+
+
+def _temporary_folder() -> Path:
+    return Path(bpy.app.tempdir) / "one2345" / uuid.uuid4().hex[:12]

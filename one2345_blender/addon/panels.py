@@ -9,9 +9,17 @@ from typing import Any
 
 import bpy
 
+from ..client.job_queue import Job
 from ..client.job_state import JobState, JobStatus
 from . import session
-from .operators import ONE2345_OT_cancel, ONE2345_OT_image_to_mesh
+from .job_operators import (
+    ONE2345_OT_cancel,
+    ONE2345_OT_forget,
+    ONE2345_OT_place_result,
+    ONE2345_OT_unload,
+)
+from .operators import ONE2345_OT_image_to_mesh
+from .options import option_values
 from .properties import ONE2345_PG_settings, settings
 
 _STAGE_NAMES = {
@@ -26,11 +34,20 @@ _STAGE_NAMES = {
     "meshing": "Making the mesh",
     "write": "Writing the files",
 }
+_STATUS_ICONS = {
+    JobStatus.WAITING: "TIME",
+    JobStatus.STARTING: "PLAY",
+    JobStatus.RUNNING: "PLAY",
+    JobStatus.CANCELLING: "PLAY",
+    JobStatus.DONE: "CHECKMARK",
+    JobStatus.CANCELLED: "CANCEL",
+    JobStatus.FAILED: "ERROR",
+}
 _LINE_CHARACTERS = 42
 
 
 class ONE2345_PT_main(bpy.types.Panel):
-    """Photo, options, button; progress while a job runs, its outcome afterwards."""
+    """Picture, options, button; the progress of the conversion under way, the last outcome."""
 
     bl_label = "Image to Mesh"
     bl_space_type = "VIEW_3D"
@@ -42,40 +59,80 @@ class ONE2345_PT_main(bpy.types.Panel):
         layout = self.layout
         layout.use_property_split = True
         layout.use_property_decorate = False
-        state = session.SESSION.state
-        if state is not None and not state.is_final:
-            _draw_progress(layout, state)
-            return
         _draw_options(layout, settings(context))
-        if state is not None:
-            _draw_outcome(layout, state)
+        current = session.SESSION.queue.current
+        if current is not None:
+            _draw_progress(layout, current)
+        elif session.SESSION.jobs and not session.SESSION.is_busy:
+            _draw_outcome(layout, session.SESSION.jobs[-1].state)
+
+
+class ONE2345_PT_queue(bpy.types.Panel):
+    """A row for each conversion."""
+
+    bl_label = "Queue"
+    bl_space_type = "VIEW_3D"
+    bl_region_type = "UI"
+    bl_category = "One-2-3-45"
+    bl_parent_id = "ONE2345_PT_main"
+    bl_options = {"DEFAULT_CLOSED"}  # noqa: RUF012 - Blender's convention
+
+    @classmethod
+    def poll(cls, _context: bpy.types.Context) -> bool:
+        """Only when there is something to list."""
+        return bool(session.SESSION.jobs)
+
+    def draw_header(self, _context: bpy.types.Context) -> None:
+        """How many wait, also while the panel is closed."""
+        if waiting := len(session.SESSION.queue.waiting):
+            self.layout.label(text=f"{waiting} waiting")
+
+    def draw(self, _context: bpy.types.Context) -> None:
+        """Draw the rows."""
+        column = self.layout.column(align=True)
+        for job in session.SESSION.jobs:
+            _draw_job(column.row(align=True), job)
+        self.layout.operator(ONE2345_OT_forget.bl_idname, icon="TRASH")
+        self.layout.operator(ONE2345_OT_unload.bl_idname, icon="MEMORY")
 
 
 def _draw_options(layout: bpy.types.UILayout, options: ONE2345_PG_settings) -> None:
-    layout.prop(options, "image_path")
-    layout.prop(options, "preset")
-    layout.prop(options, "seed")
-    layout.prop(options, "grid_resolution")
-    layout.prop(options, "estimates_elevation")
+    layout.template_ID_preview(options, "image", open="image.open", rows=3, cols=4)
+    for name in ("preset", "seed", "grid_resolution", "estimate_elevation"):
+        layout.prop(options, name)
     row = layout.row()
-    row.enabled = not options.estimates_elevation
+    row.enabled = not options.estimate_elevation
     row.prop(options, "elevation_deg")
     operator = layout.operator(ONE2345_OT_image_to_mesh.bl_idname, icon="MESH_MONKEY")
-    operator.filepath = options.image_path
-    operator.preset = options.preset
-    operator.seed = options.seed
-    operator.grid_resolution = options.grid_resolution
-    operator.estimate_elevation = options.estimates_elevation
-    operator.elevation_deg = options.elevation_deg
+    operator.image = options.image.name if options.image else ""
+    for name, value in option_values(options).items():
+        setattr(operator, name, value)
 
 
-def _draw_progress(layout: bpy.types.UILayout, state: JobState) -> None:
-    if state.status is JobStatus.CANCELLING:
-        text = "Cancelling"
+def _draw_progress(layout: bpy.types.UILayout, job: Job) -> None:
+    layout.progress(factor=job.state.fraction, text=_doing(job.state))
+    operator = layout.operator(ONE2345_OT_cancel.bl_idname, text="Cancel", icon="CANCEL")
+    operator.job_id = job.spec.job_id
+
+
+def _draw_job(row: bpy.types.UILayout, job: Job) -> None:
+    """The picture's name, how the job stands, and what can be done to it."""
+    state, job_id = job.state, job.spec.job_id
+    row.label(text=job.spec.image_path.stem, icon=_STATUS_ICONS[state.status])
+    if state.status in (JobStatus.STARTING, JobStatus.RUNNING):
+        row.progress(factor=state.fraction, text=f"{state.fraction:.0%}")
+    elif session.SESSION.is_unplaced(job):
+        row.operator(ONE2345_OT_place_result.bl_idname, text="Place Here").job_id = job_id
     else:
-        text = _STAGE_NAMES.get(state.stage, "Starting the worker")
-    layout.progress(factor=state.fraction, text=text)
-    layout.operator(ONE2345_OT_cancel.bl_idname, icon="CANCEL")
+        row.label(text=state.status.value.capitalize())
+    ends = ONE2345_OT_forget if state.is_final else ONE2345_OT_cancel
+    row.operator(ends.bl_idname, text="", icon="X").job_id = job_id
+
+
+def _doing(state: JobState) -> str:
+    if state.status is JobStatus.CANCELLING:
+        return "Cancelling"
+    return _STAGE_NAMES.get(state.stage, "Starting the worker")
 
 
 def _draw_outcome(layout: bpy.types.UILayout, state: JobState) -> None:

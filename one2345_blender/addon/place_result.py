@@ -23,22 +23,39 @@ PROPERTY_PREFIX = "one2345_"
 MESH_ROLE = "mesh_npz"
 PHOTO_ROLE = "photo"
 _UNDO_MESSAGE = "Image to Mesh"
+_ROW_SPACING = 1.5
+"""World units of the method between the objects of one row, whose diameters are 1.24 at most."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Placement:
     """Where a result goes, noted when the conversion is asked for."""
 
-    scene_name: str
+    scene_uid: int
+    """`session_uid` of the scene: it outlives undo and renaming, but not the opening of a file."""
     ground_point: tuple[float, float, float]
     """The 3D cursor: the object comes to rest on the ground through it."""
     scale: float = 1.0
     """Blender units per world unit of the method, whose cameras stand 1.2 world units away."""
 
     @classmethod
-    def at_cursor(cls, scene: bpy.types.Scene, *, scale: float = 1.0) -> Placement:
-        """At the scene's 3D cursor."""
-        return cls(scene_name=scene.name, ground_point=tuple(scene.cursor.location), scale=scale)
+    def at_cursor(
+        cls, scene: bpy.types.Scene, *, scale: float = 1.0, place_in_row: int = 0
+    ) -> Placement:
+        """At the scene's 3D cursor, or further along +X in a row that begins there."""
+        x, y, z = scene.cursor.location
+        ground_point = (x + place_in_row * _ROW_SPACING * scale, y, z)
+        return cls(scene_uid=scene.session_uid, ground_point=ground_point, scale=scale)
+
+    def moved_to(self, scene: bpy.types.Scene, *, place_in_row: int = 0) -> Placement:
+        """The same at another scene's cursor."""
+        there = Placement.at_cursor(scene, scale=self.scale, place_in_row=place_in_row)
+        return replace(self, scene_uid=there.scene_uid, ground_point=there.ground_point)
+
+    @property
+    def scene(self) -> bpy.types.Scene | None:
+        """The scene, if it is still there."""
+        return next((s for s in bpy.data.scenes if s.session_uid == self.scene_uid), None)
 
 
 def place_result(
@@ -60,11 +77,11 @@ def place_result(
     Raises:
         OutputError: The mesh cannot be read, or its scene is gone.
     """
-    scene = bpy.data.scenes.get(placement.scene_name)
+    scene = placement.scene
     if scene is None:
         raise OutputError(
-            f"The scene {placement.scene_name!r}, for which the mesh was made, is gone.",
-            hint="Convert the picture again.",
+            "The scene for which the mesh was made is not open any more.",
+            hint="Place the result in this scene with the button beside it.",
         )
     mesh = load_npz(Path(files[MESH_ROLE]))
     scale, ground_point = placement.scale, Vector(placement.ground_point)

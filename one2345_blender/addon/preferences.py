@@ -16,6 +16,7 @@ _DEVICE_NAMES = {
     "xpu": "XPU (Intel)",
 }
 DEFAULT_DEVICE = "auto"
+DEFAULT_IDLE_MINUTES = 10
 
 
 class ONE2345_AP_preferences(bpy.types.AddonPreferences):
@@ -36,10 +37,28 @@ class ONE2345_AP_preferences(bpy.types.AddonPreferences):
         default=DEFAULT_DEVICE,
     )
 
+    idle_minutes: bpy.props.IntProperty(
+        name="Keep Networks Loaded",
+        description="Minutes after which an idle worker ends and gives its memory back. The next "
+        "conversion then loads the networks again",
+        default=DEFAULT_IDLE_MINUTES,
+        min=1,
+        max=24 * 60,
+    )
+    makes_room_for_render: bpy.props.BoolProperty(
+        name="Make Room for Renders",
+        description="End the worker while Blender renders, so that the render has its memory. A "
+        "conversion under way starts again afterwards",
+    )
+
     def draw(self, _context: bpy.types.Context) -> None:
         """Draw the page."""
-        self.layout.prop(self, "python_path")
-        self.layout.prop(self, "device")
+        layout = self.layout
+        layout.use_property_split = True
+        layout.prop(self, "python_path")
+        layout.prop(self, "device")
+        layout.prop(self, "idle_minutes")
+        layout.prop(self, "makes_room_for_render")
 
 
 def preferred_python() -> str:
@@ -52,6 +71,18 @@ def preferred_device() -> str:
     """One of `contracts.job.DEVICES`."""
     preferences = _preferences()
     return preferences.device if preferences else DEFAULT_DEVICE
+
+
+def idle_timeout_s() -> float:
+    """How long an idle worker is kept."""
+    preferences = _preferences()
+    return 60.0 * (preferences.idle_minutes if preferences else DEFAULT_IDLE_MINUTES)
+
+
+def makes_room_for_render() -> bool:
+    """Whether the worker ends while Blender renders."""
+    preferences = _preferences()
+    return preferences is not None and preferences.makes_room_for_render
 
 
 def runtime_dir() -> Path | None:

@@ -3,11 +3,10 @@
 
 import bpy
 
-from ..contracts.job import MAX_SEED, PRESETS
+from ..contracts.job import PRESETS
+from .options import ConversionOptions
 
 SCENE_ATTRIBUTE = "one2345"
-PRESET_RESOLUTION = 0
-"""Value of a grid resolution that means: as the preset says."""
 
 _PRESET_NAMES = {
     "embedded": ("Embedded", "Small networks that ship with the extension; seconds on a CPU"),
@@ -15,38 +14,18 @@ _PRESET_NAMES = {
 }
 
 
-class ONE2345_PG_settings(bpy.types.PropertyGroup):
+class ONE2345_PG_settings(ConversionOptions, bpy.types.PropertyGroup):
     """What the panel's button converts, and how."""
 
-    image_path: bpy.props.StringProperty(
-        name="Photo", description="The picture of one object", subtype="FILE_PATH"
+    image: bpy.props.PointerProperty(
+        name="Picture",
+        description="The picture of one object, whole, seen a little from above",
+        type=bpy.types.Image,
     )
     preset: bpy.props.EnumProperty(
         name="Preset",
         description="The weights that are used",
         items=[(preset, *_PRESET_NAMES[preset]) for preset in PRESETS],
-    )
-    seed: bpy.props.IntProperty(
-        name="Seed", description="The same seed gives the same mesh", min=0, max=MAX_SEED
-    )
-    estimates_elevation: bpy.props.BoolProperty(
-        name="Estimate Elevation",
-        description="Find out how far above the horizon the photo's camera stood",
-        default=True,
-    )
-    elevation_deg: bpy.props.FloatProperty(
-        name="Elevation",
-        description="How far above the horizon the photo's camera stood, degrees",
-        min=-90.0,
-        max=90.0,
-        default=20.0,
-    )
-    grid_resolution: bpy.props.IntProperty(
-        name="Mesh Resolution",
-        description="Samples along each axis of the volume; 0: as the preset says",
-        min=PRESET_RESOLUTION,
-        max=512,
-        default=PRESET_RESOLUTION,
     )
 
 

@@ -1,137 +1,171 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The one live job and the worker that stays warm between jobs; Blender's main thread only."""
+"""The queue of conversions and what becomes of their results; Blender's main thread only."""
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import bpy
 
 from ..client.environment import WorkerLaunch, current_launch
-from ..client.job_state import JobState, JobStatus, advance, cancel_requested, failed
-from ..client.worker_process import WorkerProcess
-from ..contracts.errors import One2345Error, OptionError, OutputError
+from ..client.job_queue import Job, JobQueue
+from ..client.job_state import JobStatus, failed
+from ..contracts.errors import One2345Error, OutputError
 from ..contracts.job import JobSpec
-from ..contracts.job_folder import WORKER_LOG, prepare_output_dir
 from . import preferences, viewport
 from .place_result import Placement, place_result
 
 _POLL_INTERVAL_S = 0.1
+_IDLE_POLL_INTERVAL_S = 1.0
 
 
 class Session:
-    """Runs one job at a time in a worker process."""
+    """Runs conversions one after the other and puts their results into the scene."""
 
     def __init__(self) -> None:
-        self.state: JobState | None = None
-        """The job under way, or the last one."""
-        self._placement: Placement | None = None
-        self._worker: WorkerProcess | None = None
-        self._launch: WorkerLaunch | None = None
+        self.queue = JobQueue(launch=_launch, working_dir=lambda: Path(bpy.app.tempdir))
+        self._placements: dict[str, Placement] = {}
+        self._unplaced: list[Job] = []
+        """Done, but the user was in the middle of something, or their scene is not open."""
+        self.object_names: dict[str, str] = {}
+        """By job id: the object that a job's result became."""
+
+    @property
+    def jobs(self) -> list[Job]:
+        """All that are remembered, the oldest first."""
+        return self.queue.jobs
 
     @property
     def is_busy(self) -> bool:
         """True while a job has not had its last word."""
-        return self.state is not None and not self.state.is_final
+        return self.queue.is_busy
 
-    def start(self, spec: JobSpec, placement: Placement) -> None:
-        """Send a job to the worker, starting that if need be.
+    @property
+    def is_awake(self) -> bool:
+        """True while there is anything to look after."""
+        return self.queue.is_busy or self.queue.has_process or self._has_result_to_place()
+
+    def start(self, spec: JobSpec, placement: Placement) -> Job:
+        """Queue a job.
 
         Raises:
-            OptionError: A job is already under way.
             EnvironmentMissingError: There is no Python to run the worker.
             OutputError: The job's folder cannot be written to.
         """
-        if self.is_busy:
-            raise OptionError("A conversion is already under way.", hint="Wait or cancel it.")
-        prepare_output_dir(spec.output_dir)
-        self._usable_worker().run(spec.to_dict())
-        self.state = JobState(job_id=spec.job_id)
-        self._placement = placement
+        job = self.queue.add(spec)
+        self._placements[spec.job_id] = placement
+        return job
 
-    def step(self) -> JobState | None:
-        """Take in what the worker said; a result goes into the scene."""
-        if self._worker is None or self.state is None:
-            return self.state
-        for event in self._worker.poll():
-            was_busy = self.is_busy
-            self.state = advance(self.state, event)
-            if was_busy and self.state.status is JobStatus.DONE:
-                self.state = self._placed(self.state)
-        return self.state
+    def find(self, job_id: str) -> Job | None:
+        """The job with that id, if it is remembered."""
+        return next((job for job in self.jobs if job.spec.job_id == job_id), None)
 
-    def wait(self) -> JobState:
-        """Block until the job under way is over; an interrupt (Ctrl-C) ends the worker."""
+    def step(self) -> None:
+        """Take in what the worker said; results go into their scenes."""
+        self.queue.idle_timeout_s = preferences.idle_timeout_s()
+        if preferences.makes_room_for_render() and bpy.app.is_job_running("RENDER"):
+            self.queue.pause()
+        else:
+            self.queue.resume()
+        ended = self.queue.step()
+        self._unplaced += [job for job in ended if job.state.status is JobStatus.DONE]
+        for job in list(self._unplaced):
+            if self._placements[job.spec.job_id].scene is not None and not viewport.is_user_busy():
+                self._place(job)
+
+    def is_unplaced(self, job: Job) -> bool:
+        """True for a result that waits to be placed."""
+        return job in self._unplaced
+
+    def place_here(self, job: Job, scene: bpy.types.Scene, *, place_in_row: int = 0) -> None:
+        """Put a finished job's result into another scene than was asked for, or once more."""
+        asked = self._placements[job.spec.job_id]
+        self._placements[job.spec.job_id] = asked.moved_to(scene, place_in_row=place_in_row)
+        self._place(job)
+
+    def wait(self, jobs: Iterable[Job]) -> None:
+        """Block until these jobs are over; an interrupt (Ctrl-C) ends the worker."""
         try:
-            while self.is_busy:
+            while any(not job.state.is_final for job in jobs):
                 self.step()
                 time.sleep(_POLL_INTERVAL_S / 2)
         except KeyboardInterrupt:
             self.close()
             raise
-        assert self.state is not None
-        return self.state
 
-    def cancel(self) -> None:
-        """Ask the job under way to stop."""
-        if self._worker is not None and self.state is not None:
-            self.state = cancel_requested(self.state)
-            self._worker.cancel()
+    def cancel(self, job: Job) -> None:
+        """Take a job out of the queue, or stop it."""
+        self.queue.cancel(job)
+
+    def forget(self, job: Job) -> None:
+        """Drop a job that has ended."""
+        self.queue.forget(job)
+        if job in self._unplaced:
+            self._unplaced.remove(job)
+        self._placements.pop(job.spec.job_id, None)
+        self.object_names.pop(job.spec.job_id, None)
 
     def close(self) -> None:
-        """End the worker and forget the job under way."""
-        if self._worker is not None:
-            self._worker.close()
-        self._worker = self._launch = self.state = self._placement = None
+        """End the worker and forget all jobs."""
+        self.queue.close()
+        self._placements.clear()
+        self._unplaced.clear()
+        self.object_names.clear()
 
-    def _usable_worker(self) -> WorkerProcess:
-        """The warm worker if it still is what the preferences ask for, else a new one."""
-        launch = current_launch(
-            preferred=preferences.preferred_python(), runtime_dir=preferences.runtime_dir()
-        )
-        if self._worker is not None:
-            if self._worker.is_usable and launch == self._launch:
-                return self._worker
-            self._worker.close()
-        folder = Path(bpy.app.tempdir)
-        self._worker = WorkerProcess(launch, working_dir=folder, log_path=folder / WORKER_LOG)
-        self._launch = launch
-        return self._worker
+    def _has_result_to_place(self) -> bool:
+        return any(self._placements[job.spec.job_id].scene is not None for job in self._unplaced)
 
-    def _placed(self, state: JobState) -> JobState:
-        """The state after the result went into the scene, or failed to."""
-        assert self._placement is not None and state.files is not None
-        assert state.report is not None
+    def _place(self, job: Job) -> None:
+        """Put a result into its scene; a job whose result cannot be placed has failed."""
+        state, job_id = job.state, job.spec.job_id
+        assert state.files is not None and state.report is not None
+        if job in self._unplaced:
+            self._unplaced.remove(job)
         try:
-            place_result(state.files, state.report, self._placement)
-        except One2345Error as error:
-            return failed(state, error)
-        except KeyError as error:
-            hint = "Re-install the worker from the add-on's preferences."
-            return failed(state, OutputError(f"The worker's result lacks {error}.", hint=hint))
-        except RuntimeError as error:  # bpy's own
-            hint = "Convert the picture again."
-            return failed(state, OutputError(f"Blender refused the result: {error}", hint=hint))
-        return state
+            placed = place_result(state.files, state.report, self._placements[job_id])
+        except (One2345Error, KeyError, RuntimeError) as error:
+            job.state = failed(state, _for_people(error))
+        else:
+            self.object_names[job_id] = placed.name
+
+
+def _for_people(error: Exception) -> One2345Error:
+    if isinstance(error, One2345Error):
+        return error
+    if isinstance(error, KeyError):
+        return OutputError(
+            f"The worker's result lacks {error}.",
+            hint="Re-install the worker from the add-on's preferences.",
+        )
+    return OutputError(f"Blender refused the result: {error}", hint="Convert the picture again.")
+
+
+def _launch() -> WorkerLaunch:
+    return current_launch(
+        preferred=preferences.preferred_python(), runtime_dir=preferences.runtime_dir()
+    )
 
 
 SESSION = Session()
 
 
 def watch() -> None:
-    """Follow the job under way with a timer, so that Blender stays responsive."""
-    bpy.app.timers.register(_tick, first_interval=_POLL_INTERVAL_S)
+    """Look after the queue with a timer, so that Blender stays responsive."""
+    if not bpy.app.timers.is_registered(_tick):
+        bpy.app.timers.register(_tick, first_interval=_POLL_INTERVAL_S, persistent=True)
 
 
 def attach() -> None:
     """Called when the add-on is registered."""
-    bpy.app.handlers.load_pre.append(_end_with_the_file)
+    bpy.app.handlers.render_init.append(_make_room_for_render)
 
 
 def detach() -> None:
-    """Called when the add-on is unregistered."""
-    bpy.app.handlers.load_pre.remove(_end_with_the_file)
+    """Called when the add-on is unregistered, and so when Blender quits."""
+    bpy.app.handlers.render_init.remove(_make_room_for_render)
     if bpy.app.timers.is_registered(_tick):
         bpy.app.timers.unregister(_tick)
     SESSION.close()
@@ -139,12 +173,16 @@ def detach() -> None:
 
 def _tick() -> float | None:
     SESSION.step()
-    viewport.redraw()
-    return _POLL_INTERVAL_S if SESSION.is_busy else None
+    viewport.redraw_sidebars()
+    if not SESSION.is_awake:
+        return None
+    return _POLL_INTERVAL_S if SESSION.is_busy else _IDLE_POLL_INTERVAL_S
 
 
 @bpy.app.handlers.persistent
-def _end_with_the_file(*_arguments: object) -> None:
-    """Another file is being opened: a job must not end up in it."""
-    if SESSION.is_busy:
-        SESSION.close()
+def _make_room_for_render(*_arguments: object) -> None:
+    """A render that blocks Blender begins; `step` sees the others, which have their own thread."""
+    is_blocking = threading.current_thread() is threading.main_thread()
+    if is_blocking and preferences.makes_room_for_render():
+        SESSION.queue.pause()
+        SESSION.queue.end_processes()

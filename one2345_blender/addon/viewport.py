@@ -7,6 +7,9 @@ from collections.abc import Iterator
 
 import bpy
 
+_HOLDS_USER = {"BLOCKING", "GRAB_CURSOR"}
+"""Options of modal operators that have the user's mouse."""
+
 
 def show_vertex_colors() -> None:
     """Let solid shading show colour attributes where it shows the materials' viewport colours.
@@ -19,10 +22,21 @@ def show_vertex_colors() -> None:
             shading.color_type = "VERTEX"
 
 
-def redraw() -> None:
-    """Redraw the 3D views and their sidebars."""
+def redraw_sidebars() -> None:
+    """Redraw the sidebars of the 3D views, not the views themselves."""
     for area in _view_3d_areas():
-        area.tag_redraw()
+        for region in area.regions:
+            if region.type == "UI":
+                region.tag_redraw()
+
+
+def is_user_busy() -> bool:
+    """True in the middle of a transform, a stroke or the like, which no undo step may interrupt."""
+    return any(
+        not _HOLDS_USER.isdisjoint(operator.bl_options)
+        for window in bpy.context.window_manager.windows
+        for operator in window.modal_operators
+    )
 
 
 def _view_3d_areas() -> Iterator[bpy.types.Area]:

@@ -14,6 +14,7 @@ from ..contracts.messages import TERMINAL_EVENTS, Message
 class JobStatus(Enum):
     """Where a job stands; the last three are final."""
 
+    WAITING = "waiting"
     STARTING = "starting"
     RUNNING = "running"
     CANCELLING = "cancelling"
@@ -41,7 +42,7 @@ class JobState:
     """A job as its events so far describe it."""
 
     job_id: str
-    status: JobStatus = JobStatus.STARTING
+    status: JobStatus = JobStatus.WAITING
     stage: str = ""
     """One of `contracts.progress.STAGES`; empty before the first."""
     stage_index: int = 0
@@ -75,9 +76,17 @@ class JobState:
         return min((self.stage_index + within_stage) / self.stage_count, 1.0)
 
 
+def sent(state: JobState) -> JobState:
+    """The state after the job went to a worker, for the first time or again."""
+    return JobState(job_id=state.job_id, status=JobStatus.STARTING)
+
+
 def cancel_requested(state: JobState) -> JobState:
-    """The state after the user asked to cancel."""
-    return state if state.is_final else replace(state, status=JobStatus.CANCELLING)
+    """The state after the user asked to cancel; a job that no worker has is cancelled at once."""
+    if state.is_final:
+        return state
+    is_waiting = state.status is JobStatus.WAITING
+    return replace(state, status=JobStatus.CANCELLED if is_waiting else JobStatus.CANCELLING)
 
 
 def failed(state: JobState, error: One2345Error) -> JobState:

@@ -31,9 +31,10 @@ class Deadlines:
 
     hello_s: float = 60.0
     """From the start to `hello`; a cold disk and a virus scanner are slow."""
-    cancel_s: float = 5.0
-    """From the cancel command to terminating the process group."""
-    terminate_s: float = 2.0
+    cancel_s: float = 1.2
+    """From the cancel command to terminating the process group; a user who cancels waits 2 s at
+    most, and the import of the networks' libraries, say, does not listen."""
+    terminate_s: float = 0.5
     """From terminating to killing it."""
 
 
@@ -94,6 +95,16 @@ class WorkerProcess:
         """True while the process can take another job."""
         return self._fault is None and self._process.poll() is None
 
+    @property
+    def is_gone(self) -> bool:
+        """True once the process has ended."""
+        return self._process.poll() is not None
+
+    @property
+    def pid(self) -> int:
+        """The process's id, which is its group's too."""
+        return self._process.pid
+
     def run(self, job: Message) -> None:
         """Send a job (`JobSpec.to_dict()`); the previous one has had its last word.
 
@@ -130,9 +141,15 @@ class WorkerProcess:
             self._escalate()
         return events
 
-    def close(self, *, timeout_s: float = 2.0) -> None:
-        """End the process: ask, then kill. Blocks, at most `timeout_s` and a little."""
+    def dismiss(self) -> None:
+        """Ask the process to end and return; `poll` kills one that does not, until `is_gone`."""
+        self._fault = self._fault or WorkerCrashedError("The worker was dismissed.")
+        self._next_step_s = time.monotonic() + self._deadlines.terminate_s
         self._send({"type": "shutdown"})
+
+    def close(self, *, timeout_s: float = 0.5) -> None:
+        """End the process: ask, then kill. Blocks, at most `timeout_s` and a little."""
+        self.dismiss()
         try:
             self._process.wait(timeout_s)
         except subprocess.TimeoutExpired:
@@ -186,7 +203,7 @@ class WorkerProcess:
             )
             return
         self._has_said_hello = True
-        if not self._is_cancelling:
+        if not self._is_cancelling and self._fault is None:
             self._next_step_s = None
 
     def _fail(self, fault: One2345Error) -> None:
@@ -195,7 +212,7 @@ class WorkerProcess:
         process_group.kill(self._process)
 
     def _escalate(self) -> None:
-        if not self._has_said_hello and not self._is_cancelling:
+        if self._fault is None and not self._has_said_hello and not self._is_cancelling:
             self._next_step_s = None
             self._fail(
                 WorkerCrashedError(
@@ -236,7 +253,8 @@ class WorkerProcess:
     def _forget_job(self) -> None:
         self._job_id = None
         self._is_cancelling = False
-        self._next_step_s = None
+        if self._fault is None:
+            self._next_step_s = None
 
     def _crash(self, exit_status: int) -> WorkerCrashedError:
         tail = _tail(self._log_path)

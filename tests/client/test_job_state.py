@@ -7,7 +7,7 @@ import itertools
 
 import pytest
 
-from one2345_blender.client.job_state import JobState, JobStatus, advance, cancel_requested
+from one2345_blender.client.job_state import JobState, JobStatus, advance, cancel_requested, sent
 from one2345_blender.contracts.messages import Message
 
 JOB = "job-1"
@@ -26,7 +26,7 @@ LAST_WORDS: list[Message] = [
 
 
 def play(*events: Message) -> JobState:
-    state = JobState(job_id=JOB)
+    state = sent(JobState(job_id=JOB))
     for event in events:
         state = advance(state, event)
     return state
@@ -74,4 +74,12 @@ def test_a_cancelled_job_may_still_finish_first() -> None:
 
 
 def test_other_jobs_change_nothing() -> None:
-    assert play({**LAST_WORDS[0], "job_id": "other"}) == JobState(job_id=JOB)
+    assert play({**LAST_WORDS[0], "job_id": "other"}) == play()
+
+
+def test_a_job_that_waits_is_cancelled_without_a_worker_s_word() -> None:
+    assert cancel_requested(JobState(job_id=JOB)).status is JobStatus.CANCELLED
+
+
+def test_a_job_sent_again_starts_from_nothing() -> None:
+    assert sent(play(stage("a", 0), progress("a", 1))) == play()

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Jobs that fail, crash, hang, are cancelled or outlive their file."""
+"""Conversions that fail, crash, hang, wait their turn, are cancelled or outlive their file."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import bpy
@@ -11,8 +12,8 @@ import pytest
 
 from one2345_blender.addon import session
 from one2345_blender.addon.place_result import Placement
+from one2345_blender.client.job_queue import Job
 from one2345_blender.client.job_state import JobStatus
-from one2345_blender.contracts.errors import OptionError
 from one2345_blender.contracts.job import JobSpec
 
 pytestmark = pytest.mark.usefixtures("registered_addon")
@@ -25,14 +26,16 @@ def convert(tmp_path: Path, **options: object) -> set[str]:
     return result
 
 
-def start_job(tmp_path: Path, job_id: str = "job-1") -> None:
-    spec = JobSpec(job_id=job_id, image_path=tmp_path / "a.png", output_dir=tmp_path / "out")
-    session.SESSION.start(spec, Placement.at_cursor(bpy.context.scene))
+def start_job(tmp_path: Path, job_id: str = "job-1") -> Job:
+    spec = JobSpec(
+        job_id=job_id, image_path=tmp_path / f"{job_id}.png", output_dir=tmp_path / job_id
+    )
+    return session.SESSION.start(spec, Placement.at_cursor(bpy.context.scene))
 
 
-def step_until_busy_with_a_stage() -> None:
-    deadline_s = time.monotonic() + 20.0
-    while not session.SESSION.state.stage:
+def step_until(is_reached: Callable[[], object]) -> None:
+    deadline_s = time.monotonic() + 60.0
+    while not is_reached():
         assert time.monotonic() < deadline_s
         session.SESSION.step()
         time.sleep(0.02)
@@ -79,44 +82,154 @@ def test_results_stay_in_the_folder_that_was_asked_for(tmp_path: Path) -> None:
     assert (tmp_path / "kept" / "mesh.npz").is_file()
 
 
-def test_stepping_does_not_block_and_cancel_leaves_nothing(
+def test_cancel_leaves_nothing_and_takes_the_worker_along(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ONE2345_FAKE_MODE", "slow")
-    start_job(tmp_path)
-    step_until_busy_with_a_stage()
-    began_s = time.monotonic()
-    session.SESSION.step()
-    assert time.monotonic() - began_s < 0.1
-    assert not bpy.ops.one2345.image_to_mesh.poll()
-    with pytest.raises(OptionError, match="already under way"):
-        start_job(tmp_path, "job-2")
-    assert bpy.ops.one2345.cancel() == {"FINISHED"}
-    state = session.SESSION.wait()
-    assert state.status is JobStatus.CANCELLED and not state.was_forced
-    assert len(bpy.data.objects) == 0
     assert not bpy.ops.one2345.cancel.poll()
+    job = start_job(tmp_path)
+    step_until(lambda: job.state.stage)
+    assert bpy.ops.one2345.cancel() == {"FINISHED"}
+    session.SESSION.wait([job])
+    assert job.state.status is JobStatus.CANCELLED and not job.state.was_forced
+    assert len(bpy.data.objects) == 0
+    step_until(lambda: not session.SESSION.queue.has_process)
+    assert not bpy.ops.one2345.cancel.poll()
+
+
+def test_pictures_wait_their_turn_and_each_becomes_its_own_object(tmp_path: Path) -> None:
+    jobs = [start_job(tmp_path, f"cup {number}") for number in range(3)]
+    session.SESSION.step()
+    assert [job.state.status for job in jobs] == [
+        JobStatus.STARTING,
+        JobStatus.WAITING,
+        JobStatus.WAITING,
+    ]
+    session.SESSION.wait(jobs)
+    assert [job.state.status for job in jobs] == [JobStatus.DONE] * 3
+    meshes = [placed.name for placed in bpy.data.objects if placed.type == "MESH"]
+    assert meshes == ["cup 0", "cup 1", "cup 2"]
+
+
+def test_several_files_become_a_row_of_objects_named_after_them(tmp_path: Path) -> None:
+    bpy.context.scene.cursor.location = (1.0, 2.0, 0.0)
+    names = ["a.png", "b.png", "c.jpg"]
+    result = bpy.ops.one2345.image_to_mesh(
+        directory=str(tmp_path), files=[{"name": name} for name in names], scale=2.0
+    )
+    assert result == {"FINISHED"}
+    row = [bpy.data.objects[name] for name in "abc"]
+    assert [placed.location.x for placed in row] == [1.0, 4.0, 7.0]
+    assert {tuple(placed.location)[1:] for placed in row} == {(2.0, 0.0)}
+    width = max(placed.dimensions.x for placed in row)
+    assert width < 3.0, "they must not touch"
+
+
+def test_one_bad_picture_of_several_is_named_and_the_others_are_converted(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "b.png").touch()  # a file in the way of the folder of that name
+    with pytest.raises(RuntimeError, match="Expected a folder that can be written to"):
+        bpy.ops.one2345.image_to_mesh(
+            directory=str(tmp_path),
+            files=[{"name": "a.png"}, {"name": "b.png"}],
+            output_dir=str(tmp_path / "kept"),
+        )
+    assert session.SESSION.jobs == [] and len(bpy.data.objects) == 0
+
+
+def test_dropped_pictures_take_the_panel_s_settings(tmp_path: Path) -> None:
+    chosen = bpy.context.scene.one2345
+    chosen.seed, chosen.estimate_elevation, chosen.elevation_deg = 11, False, 35.0
+    files = [{"name": "a.png"}, {"name": "b.png"}]
+    assert bpy.ops.one2345.drop_pictures(directory=str(tmp_path), files=files) == {"FINISHED"}
+    for name in "ab":
+        assert bpy.data.objects[name]["one2345_seed"] == 11
+        assert bpy.data.objects[name]["one2345_elevation_deg"] == 35.0
+
+
+def test_no_picture_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="Expected a picture"):
+        bpy.ops.one2345.image_to_mesh()
 
 
 def test_the_worker_stays_warm_between_jobs(tmp_path: Path) -> None:
     convert(tmp_path)
-    began_s = time.monotonic()
-    convert(tmp_path)
-    assert time.monotonic() - began_s < 1.0
+    assert session.SESSION.queue.is_warm and bpy.ops.one2345.unload.poll()
+    assert bpy.ops.one2345.unload() == {"FINISHED"}
+    assert not session.SESSION.queue.is_warm and not bpy.ops.one2345.unload.poll()
+    assert convert(tmp_path) == {"FINISHED"}
 
 
-def test_opening_another_file_ends_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ONE2345_FAKE_MODE", "slow")
-    start_job(tmp_path)
-    step_until_busy_with_a_stage()
-    bpy.ops.wm.read_homefile(use_empty=True)
-    assert session.SESSION.state is None and bpy.ops.one2345.image_to_mesh.poll()
-
-
-def test_a_scene_that_is_gone_is_an_error_not_another_scene(
+def test_a_job_outlives_its_file_and_its_result_waits_for_a_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    start_job(tmp_path)
-    bpy.context.scene.name = "renamed"
-    state = session.SESSION.wait()
-    assert state.status is JobStatus.FAILED and "is gone" in str(state.failure)
+    monkeypatch.setenv("ONE2345_FAKE_MODE", "slow")
+    job = start_job(tmp_path)
+    step_until(lambda: job.state.stage)
+    bpy.ops.wm.read_homefile(use_empty=True)
+    session.SESSION.wait([job])
+    assert job.state.status is JobStatus.DONE and session.SESSION.is_unplaced(job)
+    assert len(bpy.data.objects) == 0
+    assert bpy.ops.one2345.place_result(job_id="job-1") == {"FINISHED"}
+    assert "job-1" in bpy.data.objects and not session.SESSION.is_unplaced(job)
+
+
+def test_a_job_survives_undo_renaming_saving_and_another_active_scene(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ONE2345_FAKE_MODE", "slow")
+    scene_name = bpy.context.scene.name
+    bpy.ops.ed.undo_push(message="before")
+    bpy.ops.object.empty_add()
+    bpy.ops.ed.undo_push(message="an empty")
+    job = start_job(tmp_path)
+    step_until(lambda: job.state.stage)
+    bpy.ops.ed.undo()
+    bpy.data.scenes[scene_name].name = "renamed"
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "scene.blend"))
+    bpy.context.window.scene = bpy.data.scenes.new("other")
+    session.SESSION.wait([job])
+    assert job.state.status is JobStatus.DONE
+    assert "job-1" in bpy.data.scenes["renamed"].objects
+    assert "job-1" not in bpy.data.scenes["other"].objects
+
+
+def test_a_deleted_scene_s_result_goes_nowhere_unasked(tmp_path: Path) -> None:
+    doomed = bpy.data.scenes.new("doomed")
+    spec = JobSpec(job_id="job", image_path=tmp_path / "a.png", output_dir=tmp_path / "out")
+    job = session.SESSION.start(spec, Placement.at_cursor(doomed))
+    bpy.data.scenes.remove(doomed)
+    session.SESSION.wait([job])
+    assert session.SESSION.is_unplaced(job) and len(bpy.data.objects) == 0
+
+
+def test_a_render_ends_the_worker_if_wanted_and_the_job_starts_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ONE2345_FAKE_MODE", "slow")
+    monkeypatch.setattr(session.preferences, "makes_room_for_render", lambda: True)
+    scene = bpy.context.scene
+    scene.camera = bpy.data.objects.new("camera", bpy.data.cameras.new("camera"))
+    scene.render.engine = "BLENDER_WORKBENCH"
+    scene.render.resolution_x = scene.render.resolution_y = 8
+    job = start_job(tmp_path)
+    step_until(lambda: job.state.stage)
+    processes: list[bool] = []
+    bpy.app.handlers.render_pre.append(
+        lambda *_: processes.append(session.SESSION.queue.has_process)
+    )
+    bpy.ops.render.render()
+    assert processes == [False]
+    assert job.state.status is JobStatus.WAITING
+    session.SESSION.wait([job])
+    assert job.state.status is JobStatus.DONE
+
+
+def test_finished_jobs_can_be_taken_out_of_the_list(tmp_path: Path) -> None:
+    assert not bpy.ops.one2345.forget.poll()
+    convert(tmp_path)
+    assert len(session.SESSION.jobs) == 1
+    assert bpy.ops.one2345.forget() == {"FINISHED"}
+    assert session.SESSION.jobs == [] and len(bpy.data.objects) == 2
