@@ -13,6 +13,7 @@ from ..training.command_table import run_command
 COMMANDS = {
     "parity": ("parity", "differences to the original's recorded numbers"),
     "parity-views": ("parity_views", "the same for the view synthesis"),
+    "meshes": ("meshes", "a preset's meshes of unseen objects, against the models"),
     "views": ("views", "a preset's views of unseen objects, against renders"),
     "elevation": ("elevation", "errors of the elevation estimate on unseen objects"),
     "iso-level": ("iso_level", "silhouettes of unseen objects at several levels"),

@@ -23,16 +23,18 @@ from ..pipeline.view_schedule import (
 from ..training.renders import load_rigs
 from ..training.view_data import read_split
 from .mesh_renderer import MeshRenderer
+from .picture_scores import silhouette_iou
 
 
 def main(argv: list[str]) -> None:
     """`python -m one2345_blender.evaluation iso-level`."""
     parser = argparse.ArgumentParser(prog="evaluation iso-level", description=__doc__)
     parser.add_argument("--data", type=Path, default=Path("out/training"))
+    parser.add_argument("--preset", default="embedded")
     parser.add_argument("--objects", type=int, default=6)
     parser.add_argument("--levels", type=float, nargs="+", default=[0.0, -0.01, -0.02, -0.03])
     args = parser.parse_args(argv)
-    pipeline = ModelCache().get("embedded", "cpu")
+    pipeline = ModelCache().get(args.preset, "cpu")
     config = pipeline.config
     two_stages = pipeline.two_stages(seed=0)
     ious: dict[float, list[float]] = {level: [] for level in args.levels}
@@ -67,6 +69,8 @@ def main(argv: list[str]) -> None:
                     strict=True,
                 ):
                     _, silhouette = renderer.render(mesh, view)
-                    ious[iso_level].append((mask & silhouette).sum() / (mask | silhouette).sum())
+                    ious[iso_level].append(silhouette_iou(mask, silhouette))
     for iso_level, values in ious.items():
-        print(json.dumps({"iso_level": iso_level, "silhouette_iou": round(np.mean(values), 4)}))
+        print(
+            json.dumps({"iso_level": iso_level, "silhouette_iou": round(float(np.mean(values)), 4)})
+        )

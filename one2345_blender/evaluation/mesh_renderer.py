@@ -48,7 +48,7 @@ class MeshRenderer:
 
     def __init__(self, size_px: int) -> None:
         self._context = open_context()
-        self._size_px = size_px
+        self.size_px = size_px
         self._framebuffer = self._context.simple_framebuffer((size_px, size_px))
         self._program = self._context.program(
             vertex_shader=_VERTEX_SHADER, fragment_shader=_FRAGMENT_SHADER
@@ -70,7 +70,7 @@ class MeshRenderer:
         """
         (c2w,) = c2w_from_viewpoints([viewpoint])
         clip_from_world = clip_from_camera(
-            method_intrinsics(self._size_px), self._size_px
+            method_intrinsics(self.size_px), self.size_px
         ) @ np.linalg.inv(c2w.astype(np.float64))
         self._program["clip_from_world"].write(clip_from_world.T.astype("f4").tobytes())
         self._program["eye"].value = tuple(float(x) for x in c2w[:3, 3])
@@ -88,7 +88,7 @@ class MeshRenderer:
         array.render()
         for resource in (array, vertices, indices):
             resource.release()
-        side = (self._size_px, self._size_px)
+        side = (self.size_px, self.size_px)
         rgba = np.frombuffer(self._framebuffer.read(components=4), np.uint8)
         rgba = rgba.reshape(*side, 4)[::-1]
         silhouette = rgba[..., 3] > 0

@@ -21,6 +21,7 @@ from ..pipeline.pipeline_one2345 import One2345Output
 from ..pipeline.result_files import write_json
 from ..pipeline.source_image import read_source_image
 from .mesh_renderer import MeshRenderer
+from .picture_scores import silhouette_iou
 
 SHEET_PNG = "sheet.png"
 AROUND_DEG = (0.0, 90.0, 180.0, 270.0)
@@ -97,7 +98,7 @@ def compare_with_picture(output: One2345Output) -> tuple[float, NDArray[np.uint8
         _, silhouette = renderer.render(output.mesh, around[0])
         colored = [renderer.render(output.mesh, view)[0] for view in around[:4]]
         clay = [renderer.render(output.mesh, view, is_clay=True)[0] for view in around[4:]]
-    iou = float((mask & silhouette).sum() / (mask | silhouette).sum())
+    iou = silhouette_iou(mask, silhouette)
     overlap = np.stack([mask, silhouette, mask], axis=-1).astype(np.uint8) * 255
     top = [output.foreground.rgb, *output.views.rgb[:8]]
     bottom = [overlap, *colored, *clay]

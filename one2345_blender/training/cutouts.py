@@ -76,10 +76,15 @@ def _render_view(
         world_from_model=similarity,
         lighting=_strong_lighting(rng),
     )
-    alpha = view.mask[..., None] / 255.0
-    on_black = view.rgb - 255.0 * (1.0 - alpha)
+    return rgba_from_render(view.rgb, view.mask)
+
+
+def rgba_from_render(rgb: NDArray[np.uint8], mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """`(S, S, 4)` with straight alpha from a render on white and its coverage 0..255."""
+    alpha = mask[..., None] / 255.0
+    on_black = rgb - 255.0 * (1.0 - alpha)
     straight = np.clip(on_black / np.maximum(alpha, 1e-3), 0.0, 255.0)
-    return np.dstack([straight.round().astype(np.uint8), view.mask])
+    return np.dstack([straight.round().astype(np.uint8), mask])
 
 
 def _strong_lighting(rng: np.random.Generator) -> Lighting:

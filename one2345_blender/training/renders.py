@@ -46,6 +46,22 @@ class RenderedRigs:
     """`(R,)` of the input view; the cameras follow from `method_viewpoints`."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Rig:
+    """One photograph that might have been taken."""
+
+    elevation_deg: float
+    """Of the input view."""
+    world_from_model: NDArray[np.float64]
+    """`(4, 4)` similarity into the rig's world, where the input camera is at azimuth 0."""
+    lighting: Lighting
+
+
+def object_seed_text(asset_id: str, seed: int = 0) -> str:
+    """The `seed_text` that an object of the data set is rendered with."""
+    return f"{seed}/{asset_id}"
+
+
 def render_rigs(
     model: TexturedModel, rasterizer: Rasterizer, *, num_rigs: int, seed_text: str
 ) -> RenderedRigs:
@@ -63,14 +79,14 @@ def render_rigs(
     rows: list[list[RenderedView]] = []
     elevations_deg: list[float] = []
     for rig_index in range(num_rigs):
-        digest = hashlib.sha256(f"{seed_text}/{rig_index}".encode()).digest()
-        rng = np.random.default_rng(int.from_bytes(digest[:8], "little"))
-        elevation_deg, similarity, lighting = _draw_rig(points, rasterizer, rng)
-        elevations_deg.append(elevation_deg)
+        rig = draw_rig(points, rasterizer, rig_index=rig_index, seed_text=seed_text)
+        elevations_deg.append(rig.elevation_deg)
         rows.append(
             [
-                rasterizer.render(c2w, K, world_from_model=similarity, lighting=lighting)
-                for c2w in c2w_from_viewpoints(method_viewpoints(elevation_deg))
+                rasterizer.render(
+                    c2w, K, world_from_model=rig.world_from_model, lighting=rig.lighting
+                )
+                for c2w in c2w_from_viewpoints(method_viewpoints(rig.elevation_deg))
             ]
         )
     return RenderedRigs(
@@ -81,10 +97,19 @@ def render_rigs(
     )
 
 
-def _draw_rig(
-    points: NDArray[np.float32], rasterizer: Rasterizer, rng: np.random.Generator
-) -> tuple[float, NDArray[np.float64], Lighting]:
-    """Elevation, pose and light of a rig whose input view shows enough of the object."""
+def draw_rig(
+    points: NDArray[np.float32], rasterizer: Rasterizer, *, rig_index: int, seed_text: str
+) -> Rig:
+    """A rig whose input view shows enough of the object; the same one for the same arguments.
+
+    Args:
+        points: `(N, 3)` of the model that the rasterizer holds, model frame.
+        rasterizer: Draws trial input views.
+        rig_index: Which of the object's rigs.
+        seed_text: As in `render_rigs`.
+    """
+    digest = hashlib.sha256(f"{seed_text}/{rig_index}".encode()).digest()
+    rng = np.random.default_rng(int.from_bytes(digest[:8], "little"))
     K = method_intrinsics(rasterizer.size_px)
     best: tuple[float, float, NDArray[np.float64]] | None = None
     for _ in range(_MAX_DRAWS):
@@ -103,7 +128,7 @@ def _draw_rig(
         if coverage >= MIN_INPUT_COVERAGE:
             break
     assert best is not None
-    return best[1], best[2], _draw_lighting(rng)
+    return Rig(elevation_deg=best[1], world_from_model=best[2], lighting=_draw_lighting(rng))
 
 
 def _draw_lighting(rng: np.random.Generator) -> Lighting:

@@ -19,7 +19,7 @@ from .framing import VIEW_SIZE_PX
 from .libraries import LIBRARIES
 from .manifest import SPLITS, Asset, read_manifest
 from .rasterizer import Rasterizer
-from .renders import NUM_RIGS, is_rendered, render_rigs, save_rigs
+from .renders import NUM_RIGS, is_rendered, object_seed_text, render_rigs, save_rigs
 
 SPLIT_FILE = "split.json"
 DONE_FILE = "DONE"
@@ -72,9 +72,11 @@ def _render_order(asset: Asset) -> tuple[int, bytes]:
 
 def find_entries(assets: list[Asset], packages_dir: Path) -> list[_Task]:
     """The assets with their archive and catalogue entry."""
+    needed = {asset.library for asset in assets}
     entries = {
         (library.key, entry.model_path): (packages_dir / library.file_name, entry)
         for library in LIBRARIES
+        if library.key in needed
         for entry in read_catalogue(packages_dir / library.file_name).entries
     }
     return [(asset, *entries[asset.library, asset.model]) for asset in assets]
@@ -92,7 +94,7 @@ def _render(task: _Task, output_dir: Path, seed: int) -> str:
         load_furniture(archive_path, entry),
         _rasterizer,
         num_rigs=NUM_RIGS[asset.split],
-        seed_text=f"{seed}/{asset.asset_id}",
+        seed_text=object_seed_text(asset.asset_id, seed),
     )
     save_rigs(rigs, output_dir / f"{asset.asset_id}.npz")
     return asset.asset_id

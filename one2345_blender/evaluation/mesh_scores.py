@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""All numbers about one mesh of one object."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from ..contracts.cameras import Viewpoint
+from ..contracts.mesh import ColoredMesh
+from .attempts import Attempt
+from .mesh_renderer import MeshRenderer
+from .occupancy import volume_iou
+from .picture_scores import psnr_db, silhouette_iou, ssim
+from .surface_scores import as_trimesh, normalisation, score_surface
+from .truth import NOVEL_VIEWPOINTS, TrueObject
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeshScores:
+    """None: does not apply. An object without a mesh scores 0 wherever more is better."""
+
+    chamfer: float | None = None
+    f_05: float | None = None
+    f_10: float | None = None
+    f_05_in_place: float | None = None
+    volume_iou: float | None = None
+    silhouette_iou: float | None = None
+    """Through the matched camera, as the next two."""
+    input_psnr_db: float | None = None
+    input_ssim: float | None = None
+    novel_psnr_db: float | None = None
+    """Mean of `NOVEL_VIEWPOINTS`, from where the true cameras stand."""
+    elevation_error_deg: float | None = None
+    seconds: float | None = None
+
+    def as_row(self) -> dict[str, float | None]:
+        """Rounded, for JSON."""
+        return {k: None if v is None else round(v, 4) for k, v in asdict(self).items()}
+
+
+def score_attempt(attempt: Attempt, truth: TrueObject, renderer: MeshRenderer) -> MeshScores:
+    """Compare an attempt with the truth."""
+    matched = Viewpoint(name="input", azimuth_deg=0.0, elevation_deg=attempt.elevation_deg)
+    picture, outline = draw(renderer, attempt.mesh, matched)
+    in_world = attempt.mesh_in_world
+    novel = [draw(renderer, in_world, view)[0] for view in NOVEL_VIEWPOINTS]
+    shape = _shape_scores(in_world, truth)
+    return MeshScores(
+        **shape,
+        silhouette_iou=silhouette_iou(attempt.mask, outline),
+        input_psnr_db=psnr_db(attempt.rgb, picture),
+        input_ssim=ssim(attempt.rgb, picture),
+        novel_psnr_db=float(np.mean(list(map(psnr_db, truth.novel_rgb, novel)))),
+        elevation_error_deg=(
+            None
+            if attempt.elevation is None
+            else abs(attempt.elevation.elevation_deg - truth.elevation_deg)
+        ),
+        seconds=attempt.seconds,
+    )
+
+
+def score_repeated_input(truth: TrueObject) -> MeshScores:
+    """What simply showing the input again, from everywhere, is worth."""
+    return MeshScores(
+        novel_psnr_db=float(np.mean([psnr_db(view, truth.rgb[0]) for view in truth.novel_rgb]))
+    )
+
+
+def draw(
+    renderer: MeshRenderer, mesh: ColoredMesh | None, viewpoint: Viewpoint, *, is_clay: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """Picture and outline; white and empty where there is no mesh."""
+    if mesh is None:
+        side = renderer.size_px
+        return np.full((side, side, 3), 255, np.uint8), np.zeros((side, side), bool)
+    return renderer.render(mesh, viewpoint, is_clay=is_clay)
+
+
+def _shape_scores(mesh: ColoredMesh | None, truth: TrueObject) -> dict[str, float | None]:
+    if mesh is None:
+        volume = 0.0 if truth.is_watertight else None
+        return {"f_05": 0.0, "f_10": 0.0, "f_05_in_place": 0.0, "volume_iou": volume}
+    surface = score_surface(mesh, truth.points)
+    volume = None
+    if truth.is_watertight:
+        volume = volume_iou(
+            as_trimesh(mesh).apply_transform(surface.aligned_from_world),
+            truth.surface.copy().apply_transform(normalisation(truth.points)),
+        )
+    return {
+        "chamfer": surface.chamfer,
+        "f_05": surface.f_05,
+        "f_10": surface.f_10,
+        "f_05_in_place": surface.f_05_in_place,
+        "volume_iou": volume,
+    }

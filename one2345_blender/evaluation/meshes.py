@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Scores a preset's meshes of unseen objects against the true ones, beside simple baselines."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ..contracts.errors import OptionError
+from ..contracts.job_folder import prepare_output_dir
+from ..pipeline.devices import peak_memory_bytes
+from ..pipeline.model_cache import ModelCache
+from ..pipeline.result_files import write_json
+from ..training.asset_readers.furniture_catalogue import load_furniture
+from ..training.assets_command import MANIFEST_PATH, PACKAGES_DIR
+from ..training.framing import VIEW_SIZE_PX
+from ..training.manifest import read_manifest
+from ..training.renders import load_rigs, object_seed_text
+from ..training.renders_command import find_entries
+from ..training.view_data import read_split
+from .attempts import (
+    Attempt,
+    Method,
+    outline_hull,
+    true_box,
+    true_ellipsoid,
+    true_views,
+    whole_pipeline,
+)
+from .mesh_renderer import MeshRenderer
+from .mesh_scores import MeshScores, draw, score_attempt, score_repeated_input
+from .score_table import markdown_table, summarise
+from .truth import SIDE_VIEWPOINTS, TrueObject, read_truth
+
+PIPELINE, TRUE_VIEWS, REPEATED = "whole pipeline", "true views", "input repeated"
+SIMPLE_METHODS: dict[str, Method] = {
+    "visual hull of the input": outline_hull,
+    "ellipsoid of the true size": true_ellipsoid,
+    "box of the true size": true_box,
+}
+REPORT_JSON, TABLE_MD, SHEET_PNG = "scores.json", "scores.md", "sheet.png"
+
+
+def main(argv: list[str]) -> None:
+    """`python -m one2345_blender.evaluation meshes`.
+
+    Raises:
+        OptionError: There is nothing to compare.
+        ManifestError, ModelFileError, TruthError: The test set is not complete.
+    """
+    parser = argparse.ArgumentParser(prog="evaluation meshes", description=__doc__)
+    parser.add_argument("--preset", default="embedded", help="name or folder")
+    parser.add_argument("--data", type=Path, default=Path("out/training"), help="rendered data")
+    parser.add_argument("--part", default="val", help="of the split")
+    parser.add_argument("--objects", type=int, default=40, help="at most so many")
+    parser.add_argument("--packages", type=Path, default=PACKAGES_DIR, help="the models")
+    parser.add_argument("--manifest", type=Path, default=MANIFEST_PATH)
+    parser.add_argument("--output", type=Path, default=Path("out/evaluation"))
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument(
+        "--elevation-error-deg", type=float, help="give the true elevation, wrong by so much"
+    )
+    parser.add_argument("--baselines-only", action="store_true", help="only what needs no network")
+    args = parser.parse_args(argv)
+    prepare_output_dir(args.output)
+    methods = dict(SIMPLE_METHODS)
+    size_px = VIEW_SIZE_PX
+    if not args.baselines_only:
+        pipeline = ModelCache().get(args.preset, args.device)
+        size_px = pipeline.view_size_px
+        methods = {
+            PIPELINE: whole_pipeline(
+                pipeline, seed=args.seed, elevation_error_deg=args.elevation_error_deg
+            ),
+            TRUE_VIEWS: true_views(pipeline),
+            **methods,
+        }
+    scores: dict[str, list[MeshScores]] = {name: [] for name in (*methods, REPEATED)}
+    rows, strips = [], []
+    test_set = read_test_set(
+        args.data,
+        args.part,
+        args.objects,
+        packages_dir=args.packages,
+        manifest=args.manifest,
+        size_px=size_px,
+    )
+    for truth in test_set:
+        attempts = {name: method(truth) for name, method in methods.items()}
+        with MeshRenderer(size_px) as renderer:
+            for name, attempt in attempts.items():
+                scores[name].append(score_attempt(attempt, truth, renderer))
+            strips.append(contact_strip(attempts, truth, renderer))
+        scores[REPEATED].append(score_repeated_input(truth))
+        rows.append(
+            {
+                "object": truth.asset_id,
+                "elevation_deg": round(truth.elevation_deg, 2),
+                "seen_share": round(truth.seen_share, 3),
+                "scores": {name: values[-1].as_row() for name, values in scores.items()},
+            }
+        )
+        f_scores = {name: values[-1].as_row()["f_05"] for name, values in scores.items()}
+        print(json.dumps({"object": truth.asset_id, "f_05": f_scores}), flush=True)
+    if not rows:
+        raise OptionError(
+            f"Expected rendered objects of the part {args.part!r} in {args.data}, found none.",
+            hint="Run `python -m one2345_blender.training renders`.",
+        )
+    summaries = {name: summarise(values) for name, values in scores.items()}
+    table = markdown_table(summaries)
+    print(table)
+    (args.output / TABLE_MD).write_text(table + "\n", encoding="utf-8")
+    report = {
+        "preset": args.preset,
+        "part": args.part,
+        "seed": args.seed,
+        "elevation_error_deg": args.elevation_error_deg,
+        "peak_memory_bytes": peak_memory_bytes(),
+        "means": summaries,
+        "objects": rows,
+    }
+    write_json(args.output / REPORT_JSON, report)
+    Image.fromarray(np.concatenate(strips)).save(args.output / SHEET_PNG)
+
+
+def read_test_set(
+    data_dir: Path, part: str, limit: int, *, packages_dir: Path, manifest: Path, size_px: int
+) -> Iterator[TrueObject]:
+    """The first `limit` objects of a part of the split, in its order, views of `size_px`.
+
+    Raises:
+        ManifestError, ModelFileError, TruthError: A model is missing or not the one rendered.
+    """
+    assets = {asset.asset_id: asset for asset in read_manifest(manifest).assets}
+    wanted = [assets[asset_id] for asset_id in read_split(data_dir, part)[:limit]]
+    for asset, archive_path, entry in find_entries(wanted, packages_dir):
+        rigs = load_rigs(data_dir / "renders" / f"{asset.asset_id}.npz")
+        model = load_furniture(archive_path, entry)
+        yield read_truth(
+            asset.asset_id,
+            model,
+            rigs,
+            seed_text=object_seed_text(asset.asset_id),
+            size_px=size_px,
+        )
+
+
+def contact_strip(
+    attempts: dict[str, Attempt], truth: TrueObject, renderer: MeshRenderer
+) -> NDArray[np.uint8]:
+    """Pictures of one object: the input and the predicted views; below, from four sides each, the
+    truth and the mesh; below, the mesh as clay and the mesh from true views. `(3 S, 9 S, 3)`."""
+    blank = np.full_like(truth.rgb[0], 255)
+    shown = attempts.get(PIPELINE) or attempts["visual hull of the input"]
+    rows = [[shown.rgb, *([blank] * 8 if shown.views_rgb is None else shown.views_rgb)]]
+    sides = _from_four_sides(shown, renderer)
+    rows.append([blank, *truth.sides_rgb, *sides])
+    rows.append(
+        [
+            blank,
+            *_from_four_sides(shown, renderer, is_clay=True),
+            *(
+                _from_four_sides(attempts[TRUE_VIEWS], renderer)
+                if TRUE_VIEWS in attempts
+                else [blank] * 4
+            ),
+        ]
+    )
+    return np.concatenate([np.concatenate(row, axis=1) for row in rows])
+
+
+def _from_four_sides(
+    attempt: Attempt, renderer: MeshRenderer, *, is_clay: bool = False
+) -> list[NDArray[np.uint8]]:
+    return [
+        draw(renderer, attempt.mesh_in_world, view, is_clay=is_clay)[0] for view in SIDE_VIEWPOINTS
+    ]

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The commands on one crate with the tiny untrained preset: what they print and leave behind."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from tiny_preset import VIEW_SIZE_PX
+
+from one2345_blender.contracts.errors import OptionError
+from one2345_blender.evaluation import elevation, iso_level, meshes, pictures
+from one2345_blender.evaluation.score_table import COLUMNS
+from one2345_blender.training.cutouts import rgba_from_render
+from one2345_blender.training.renders import load_rigs
+
+
+def printed_rows(capsys) -> list[dict]:
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines() if line[0] == "{"]
+
+
+def mesh_arguments(crate_set, output):
+    folder = crate_set.folder
+    options = {
+        "--data": folder,
+        "--packages": folder,
+        "--manifest": folder / "manifest.json",
+        "--output": output,
+    }
+    return [str(word) for option in options.items() for word in option]
+
+
+def test_meshes_scores_the_pipeline_its_second_half_and_the_baselines(
+    crate_set, tiny_preset, tmp_path, capsys
+):
+    preset = ["--preset", str(tiny_preset), "--device", "cpu", "--elevation-error-deg", "-5"]
+    meshes.main([*mesh_arguments(crate_set, tmp_path), *preset])
+    report = json.loads((tmp_path / meshes.REPORT_JSON).read_text())
+    assert [row["object"] for row in report["objects"]] == [crate_set.asset_id]
+    methods = [meshes.PIPELINE, meshes.TRUE_VIEWS, *meshes.SIMPLE_METHODS, meshes.REPEATED]
+    assert list(report["means"]) == methods
+    assert report["means"][meshes.PIPELINE]["elevation_error_deg"] == pytest.approx(5.0, abs=1e-3)
+    assert report["means"][meshes.PIPELINE]["seconds"] > 0
+    assert report["means"]["box of the true size"]["f_05"] > 0.999
+    assert report["peak_memory_bytes"] > 0
+    table = (tmp_path / meshes.TABLE_MD).read_text()
+    assert len(table.splitlines()) == 2 + len(methods) and table in capsys.readouterr().out
+    assert all(heading in table for heading, _ in COLUMNS.values())
+    sheet = Image.open(tmp_path / meshes.SHEET_PNG)
+    assert sheet.size == (9 * VIEW_SIZE_PX, 3 * VIEW_SIZE_PX)
+    assert np.asarray(sheet)[:, :VIEW_SIZE_PX].min() < 200
+
+
+def test_baselines_need_no_preset(crate_set, tmp_path):
+    meshes.main([*mesh_arguments(crate_set, tmp_path), "--baselines-only"])
+    means = json.loads((tmp_path / meshes.REPORT_JSON).read_text())["means"]
+    assert list(means) == [*meshes.SIMPLE_METHODS, meshes.REPEATED]
+
+
+def test_an_empty_test_set_is_an_error(crate_set, tmp_path):
+    arguments = [*mesh_arguments(crate_set, tmp_path), "--baselines-only", "--part", "train"]
+    with pytest.raises(OptionError, match="found none"):
+        meshes.main(arguments)
+
+
+def test_elevation_compares_rendered_and_predicted_views_with_the_prior(
+    crate_set, tiny_preset, capsys
+):
+    elevation.main(["--data", str(crate_set.folder), "--preset", str(tiny_preset)])
+    rows = {row["views"]: row for row in printed_rows(capsys)}
+    assert list(rows) == ["rendered", "predicted", "prior"]
+    rigs = load_rigs(crate_set.folder / "renders" / f"{crate_set.asset_id}.npz")
+    expected = abs(elevation.PRIOR_ELEVATION_DEG - float(rigs.elevation_deg[0]))
+    assert rows["prior"]["mean_error_deg"] == pytest.approx(expected, abs=0.06)
+    assert all(row["objects"] == 1 for row in rows.values())
+
+
+def test_iso_levels_below_all_distances_leave_no_silhouette(crate_set, tiny_preset, capsys):
+    arguments = ["--data", str(crate_set.folder), "--preset", str(tiny_preset)]
+    iso_level.main([*arguments, "--levels", "0", "-9"])
+    as_it_is, too_low = printed_rows(capsys)
+    assert too_low == {"iso_level": -9.0, "silhouette_iou": 0.0}
+    assert 0.0 < as_it_is["silhouette_iou"] <= 1.0
+
+
+def test_pictures_reports_each_and_goes_on_after_a_bad_one(
+    crate_set, tiny_preset, tmp_path, capsys
+):
+    rigs = load_rigs(crate_set.folder / "renders" / f"{crate_set.asset_id}.npz")
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    crate = Image.fromarray(rgba_from_render(rigs.rgb[0, 0], rigs.mask[0, 0]))
+    crate.resize((64, 64)).save(photos / "crate.png")
+    Image.new("RGBA", (64, 64)).save(photos / "empty.png")
+    output = tmp_path / "output"
+    pictures.main([str(photos), "--output", str(output), "--preset", str(tiny_preset)])
+    report = json.loads((output / "report.json").read_text())
+    crate_row, empty_row = report["pictures"]
+    assert crate_row["picture"] == "crate.png" and 0 < crate_row["silhouette_iou"] <= 1
+    assert report["mean_silhouette_iou"] == pytest.approx(crate_row["silhouette_iou"], abs=1e-3)
+    assert empty_row["picture"] == "empty.png" and "error" in empty_row
+    sheet = Image.open(output / pictures.SHEET_PNG)
+    assert sheet.size == (9 * VIEW_SIZE_PX, 2 * VIEW_SIZE_PX)
