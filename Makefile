@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Every command of the project. Each sets up what it needs; CI runs these targets and nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help system-packages setup setup-bpy52 check lint extension test test-addon-bpy52 test-gpu demo bench clean
+.PHONY: help system-packages setup setup-bpy52 check lint extension test test-addon-bpy52 \
+	test-addon-others gui-blender test-gui bench-gui test-gpu demo bench clean
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -45,6 +46,18 @@ test-addon-bpy52: setup setup-bpy52
 	@if [ -f $(VENV_BPY52)/.complete ]; then \
 		ONE2345_PYTHON=$(CURDIR)/$(PYTHON) $(VENV_BPY52)/bin/python -m pytest tests/addon; fi
 
+test-addon-others: setup  ## the add-on's tests on Blender 4.2 LTS and 5.0, for which pip needs Python 3.11
+	ONE2345_PYTHON=$(CURDIR)/$(PYTHON) scripts/test_addon_on.sh 4.2 5.0
+
+gui-blender:  ## build Debian's Blender and an X server for test-gui, once, in the user's cache (root)
+	@scripts/build_gui_blender.sh
+
+test-gui: setup gui-blender  ## the built extension in a real Blender window; screenshots in out/gui
+	ONE2345_GUI_ROOT=$$(scripts/build_gui_blender.sh) $(PYTHON) -m pytest tests/gui
+
+bench-gui: setup gui-blender  ## stalls, import and cancel times of the add-on in a real Blender window
+	ONE2345_GUI_ROOT=$$(scripts/build_gui_blender.sh) $(PYTHON) benchmarks/addon_window.py
+
 test-gpu: setup  ## the tests that need a CUDA device
 	$(PYTHON) -m pytest -m gpu
 
@@ -56,4 +69,4 @@ bench: setup  ## times, memory and silhouettes on the pictures of a folder: make
 
 clean:  ## remove what was built, the environments too
 	rm -rf dist build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
-	rm -rf $(VENV) $(VENV_BPY52)
+	rm -rf $(VENV) .venv-bpy*

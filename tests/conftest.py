@@ -71,6 +71,10 @@ CONDITIONS: dict[str, tuple[Callable[[], bool], str]] = {
         lambda: Path(os.environ.get("ONE2345_WEIGHTS", "/nonexistent")).is_dir(),
         "ONE2345_WEIGHTS names no folder with the published weights",
     ),
+    "window": (
+        lambda: (Path(os.environ.get("ONE2345_GUI_ROOT", "/nonexistent")) / ".ready").is_file(),
+        "no Blender with a window was built (make test-gui)",
+    ),
     "preset": (_has_preset, "the embedded preset has no weights"),
 }
 """Marker -> whether its tests can run, and the reason if not."""

@@ -2,7 +2,8 @@
 """A worker that speaks the real wire and does what the variable ONE2345_FAKE_MODE says.
 
 The well-behaved modes run the real server with a converter that needs no models; the others break
-one rule each. Command-line arguments are ignored, so it can stand in for the worker's Python.
+one rule each. `stays_in:<stage>` works at that stage until it is cancelled. Command-line arguments
+are ignored, so it can stand in for the worker's Python.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ CROP_BOX_PX = (250.0, -20.0, 300.0)
 VIEW_SIZE_PX = 128
 ELEVATION_DEG = 25.0
 
+_STAYS_IN = "stays_in:"
 _GREY_PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGNoaGgAAAMEAYFL09IQAAAAAElFTkSuQmCC"
 )
@@ -84,6 +86,9 @@ def convert(spec: JobSpec, on_event: OnEvent) -> FakeResult:
         return FakeResult(files={}, report={"total_seconds": float("nan")})
     for stage in STAGES:
         on_event(StageStarted(stage))
+        while mode == _STAYS_IN + stage:
+            time.sleep(0.05)
+            on_event(StepDone(stage, 1, 2))
         for step in range(3):
             time.sleep(0.1 if mode == "slow" else 0.0)
             on_event(StepDone(stage, step + 1, 3))
@@ -175,7 +180,7 @@ def misbehave(wire: Wire, mode: str) -> None:
 def main() -> None:
     mode = os.environ.get("ONE2345_FAKE_MODE", "ok")
     wire = claim_standard_streams()
-    if mode in ("ok", "slow", "noisy", "fails", "bug", "nan"):
+    if mode in ("ok", "slow", "noisy", "fails", "bug", "nan") or mode.startswith(_STAYS_IN):
         Server(wire, convert).serve()
     else:
         misbehave(wire, mode)

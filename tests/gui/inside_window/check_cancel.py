@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Cancel, wherever the job is: nothing is imported and the next job works."""
+
+from __future__ import annotations
+
+import bpy
+import jobs
+from hand import Hand, Steps, wait_until
+
+_CANCELLED_WITHIN_S = 20.0
+"""Generous: what is tested is that it happens; the measurement says how fast."""
+
+
+def check_cancel_in_every_stage(hand: Hand) -> Steps:
+    """The button, in each stage; then a job that is left alone."""
+    names = [found.name for found in bpy.data.objects]
+    yield from hand.open_tab()
+    yield from jobs.choose_picture(hand)
+    for stage in jobs.room("contracts.progress").STAGES:
+        yield from jobs.start_job(hand, mode=f"stays_in:{stage}")
+        yield from wait_until(
+            lambda stage=stage: jobs.state().stage == stage, within_s=60, what=f"stage {stage}"
+        )
+        if stage == "sdf":
+            yield from hand.screenshot("cancel")
+        yield from hand.press_button("one2345.cancel")
+        yield from wait_until(
+            lambda: jobs.status() == "cancelled",
+            within_s=_CANCELLED_WITHIN_S,
+            what=f"cancelled in {stage}",
+        )
+        assert not jobs.state().was_forced, f"{stage}: the worker had to be ended"
+        assert [found.name for found in bpy.data.objects] == names, stage
+    yield from hand.screenshot("cancelled")
+    yield from jobs.start_job(hand, mode="ok")
+    yield from wait_until(lambda: jobs.status() == "done", within_s=60, what="the next job")
+
+
+def check_a_worker_that_does_not_heed_is_ended(hand: Hand) -> Steps:
+    """It neither answers nor ends when it is asked to."""
+    yield from hand.open_tab()
+    yield from jobs.choose_picture(hand)
+    yield from jobs.start_job(hand, mode="hangs")
+    yield from wait_until(lambda: jobs.state().stage == "sdf", within_s=60, what="it hangs")
+    yield from hand.press_button("one2345.cancel")
+    yield from wait_until(lambda: jobs.status() == "cancelled", within_s=30, what="cancelled")
+    assert jobs.state().was_forced
+    yield from wait_until(lambda: not jobs.children(), within_s=10, what="the worker is gone")

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From the picture to the object, and back by undo."""
+
+from __future__ import annotations
+
+import bpy
+import jobs
+from hand import Hand, Steps, wait_until
+
+
+def check_a_photo_becomes_an_object(hand: Hand) -> Steps:
+    """Open the tab, type the picture's path, press the button, see progress, see the object."""
+    before = set(bpy.data.objects)
+    yield from hand.open_tab()
+    yield from hand.screenshot("panel")
+    yield from jobs.choose_picture(hand)
+    yield from hand.screenshot("picture")
+    yield from jobs.start_job(hand, mode="slow")
+    fractions = []
+    while jobs.status() == "running":
+        fractions.append(jobs.state().fraction)
+        if len(fractions) == 2:
+            yield from hand.screenshot("running")
+        yield 0.1
+    assert jobs.status() == "done", jobs.state()
+    assert fractions == sorted(fractions) and len(set(fractions)) > 2, fractions
+    yield from hand.screenshot("done")
+    (placed,) = (found for found in set(bpy.data.objects) - before if found.type == "MESH")
+    name = placed.name
+    assert name == jobs.PHOTO.stem and placed.visible_get()
+    assert bpy.context.view_layer.objects.active == placed
+
+    yield from hand.to_view()
+    yield from hand.press("Z", ctrl=True)
+    yield from wait_until(lambda: name not in bpy.data.objects, within_s=10, what="undo")
+    assert {found.name for found in bpy.data.objects} == {"Camera", "Cube", "Light"}
+    yield from hand.press("Z", ctrl=True, shift=True)
+    yield from wait_until(lambda: name in bpy.data.objects, within_s=10, what="redo")
+    assert bpy.data.objects[name].data.color_attributes.active_color is not None
+    assert f"{name} Camera" in bpy.data.objects

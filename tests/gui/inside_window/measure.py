@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Measurements inside the window, one JSON file each; `benchmarks/addon_window.py` runs them."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import bpy
+import jobs
+import numpy as np
+from hand import Hand, Steps, wait_until
+
+VERTEX_COUNTS = (10_000, 100_000, 500_000)
+_JOB_WITHIN_S = 1200.0
+_BASELINE_S = 10.0
+_LOOK_INTERVAL_S = 0.02
+
+
+class Gaps:
+    """A timer that wants to run all the time: how long it had to wait, seconds."""
+
+    def __init__(self) -> None:
+        self.waits_s: list[float] = []
+        self._last_s = time.perf_counter()
+
+    def __enter__(self) -> Gaps:
+        bpy.app.timers.register(self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        bpy.app.timers.unregister(self._note)
+
+    def _note(self) -> float:
+        now_s = time.perf_counter()
+        self.waits_s.append(now_s - self._last_s)
+        self._last_s = now_s
+        return 0.0
+
+    def summary(self) -> dict[str, float]:
+        """Milliseconds."""
+        return _summary_ms(self.waits_s)
+
+
+@contextmanager
+def own_code_timed():
+    """Yields a list that gets `(function, wall, thread's processor time)` of every call that
+    Blender's main thread makes into the add-on, calls within calls left out."""
+    package = str(Path(jobs.room("addon").__file__).parents[1])
+    entries: list[tuple[str, float, float]] = []
+    depth = 0
+    began = (0.0, 0.0)
+
+    def note(frame: FrameType, event: str, _argument: Any) -> None:
+        nonlocal depth, began
+        if not frame.f_code.co_filename.startswith(package):
+            return
+        if event == "call":
+            if depth == 0:
+                began = (time.perf_counter(), time.thread_time())
+            depth += 1
+        elif event == "return" and depth:
+            depth -= 1
+            if depth == 0:
+                wall_s, cpu_s = time.perf_counter() - began[0], time.thread_time() - began[1]
+                entries.append((frame.f_code.co_qualname, wall_s, cpu_s))
+
+    sys.setprofile(note)
+    try:
+        yield entries
+    finally:
+        sys.setprofile(None)
+
+
+def measure_stalls_and_jobs(hand: Hand) -> Steps:
+    """Two jobs of the real worker, the second on the warm one, beside a timer; before them the
+    same window with a sidebar that is drawn as often, but no job."""
+    yield from hand.open_tab()
+    yield from jobs.choose_picture(hand)
+    sidebar_redraws = _redraw_sidebar_at_10_hz(hand)
+    with Gaps() as baseline:
+        yield _BASELINE_S
+    bpy.app.timers.unregister(sidebar_redraws)
+
+    runs = []
+    for _ in range(2):
+        at = yield from hand.find_operator("one2345.image_to_mesh")
+        with Gaps() as gaps, own_code_timed() as entries:
+            began_s = time.perf_counter()
+            yield from hand.click(at)
+            yield from _until_done()
+            wall_s = time.perf_counter() - began_s
+        report = jobs.state().report
+        runs.append(
+            {
+                "wall_s": wall_s,
+                "worker_s": report["total_seconds"],
+                "load_models_s": report["stage_seconds"]["load_models"],
+                "num_vertices": report["num_vertices"],
+                "gaps_ms": gaps.summary(),
+                "own_wall_ms": _summary_ms([wall for _, wall, _ in entries]),
+                "own_cpu_ms": _summary_ms([cpu for _, _, cpu in entries]),
+                "longest": max(entries, key=lambda entry: entry[1])[0],
+                "own_share": sum(wall for _, wall, _ in entries) / wall_s,
+            }
+        )
+    hand.write_json("stalls", {"baseline_ms": baseline.summary(), "runs": runs})
+
+
+def measure_import(hand: Hand) -> Steps:
+    """From the result's files to the object in the scene, the undo step included."""
+    place_result = jobs.room("addon.place_result")
+    yield from hand.open_tab()
+    rows = []
+    for num_vertices in VERTEX_COUNTS:
+        folder = Path(bpy.app.tempdir) / str(num_vertices)
+        files, report = _result_files(folder, num_vertices)
+        placement = place_result.Placement.at_cursor(bpy.context.scene)
+        began_s, cpu_began_s = time.perf_counter(), time.process_time()
+        placed = place_result.place_result(files, report, placement)
+        rows.append(
+            {
+                "num_vertices": len(placed.data.vertices),
+                "wall_s": time.perf_counter() - began_s,
+                "cpu_s": time.process_time() - cpu_began_s,
+            }
+        )
+        yield 2.0
+    hand.write_json("import", rows)
+
+
+def measure_cancel(hand: Hand) -> Steps:
+    """Cancel the real worker's job in each stage; how long until it is over, and all gone."""
+    yield from hand.open_tab()
+    yield from jobs.choose_picture(hand)
+    rows = []
+    for index, stage in enumerate(jobs.room("contracts.progress").STAGES):
+        at = yield from hand.find_operator("one2345.image_to_mesh")
+        yield from hand.click(at)
+        while not (jobs.all_jobs() and not jobs.state().is_final):
+            yield _LOOK_INTERVAL_S
+        while not (jobs.state().stage and jobs.state().stage_index >= index):
+            assert not jobs.state().is_final, (stage, jobs.state())
+            yield _LOOK_INTERVAL_S
+        met, began_s = jobs.state().stage, time.perf_counter()
+        bpy.ops.one2345.cancel()
+        yield from _fast_until(lambda: jobs.state().is_final)
+        cancelled_s = time.perf_counter() - began_s
+        yield from _fast_until(lambda: not jobs.children())
+        rows.append(
+            {
+                "stage": met,
+                "status": jobs.status(),
+                "was_forced": jobs.state().was_forced,
+                "cancelled_s": cancelled_s,
+                "gone_s": time.perf_counter() - began_s,
+            }
+        )
+        hand.write_json("cancel", rows)
+
+
+def _until_done() -> Steps:
+    yield from wait_until(
+        lambda: jobs.all_jobs() and jobs.state().is_final and not _is_unplaced(),
+        within_s=_JOB_WITHIN_S,
+        what="the job",
+    )
+    assert jobs.status() == "done", jobs.state()
+
+
+def _is_unplaced() -> bool:
+    session = jobs.room("addon.session").SESSION
+    return session.is_unplaced(jobs.all_jobs()[-1])
+
+
+def _fast_until(condition: Callable[[], object]) -> Steps:
+    deadline_s = time.monotonic() + 60.0
+    while not condition():
+        assert time.monotonic() < deadline_s
+        yield _LOOK_INTERVAL_S
+
+
+def _redraw_sidebar_at_10_hz(hand: Hand) -> Callable[[], float]:
+    def redraw() -> float:
+        hand.sidebar.tag_redraw()
+        return 0.1
+
+    bpy.app.timers.register(redraw)
+    return redraw
+
+
+def _result_files(folder: Path, num_vertices: int) -> tuple[dict[str, str], dict[str, Any]]:
+    """A bumpy sphere of about that many vertices, and the report of a job that made it."""
+    mesh_room = jobs.room("contracts.mesh")
+    side = round(num_vertices**0.5)
+    v, u = np.meshgrid(np.linspace(0.01, np.pi - 0.01, side), np.linspace(0, 2 * np.pi, side))
+    radius = 0.4 + 0.02 * np.sin(20 * u) * np.sin(20 * v)
+    sphere = (np.sin(v) * np.cos(u), np.sin(v) * np.sin(u), np.cos(v))
+    vertices = np.stack([radius * axis for axis in sphere], axis=-1).reshape(-1, 3)
+    corner = (np.arange(side - 1)[:, None] * side + np.arange(side - 1)).ravel()
+    halves = [(0, 1, side), (1, side + 1, side)]
+    faces = np.concatenate([corner[:, None] + np.array(half) for half in halves])
+    mesh = mesh_room.ColoredMesh(
+        vertices=vertices.astype(np.float32),
+        faces=faces.astype(np.int32),
+        vertex_colors=np.full((len(vertices), 4), 200, dtype=np.uint8),
+    )
+    folder.mkdir()
+    with (folder / "mesh.npz").open("wb") as file:
+        mesh_room.save_npz(mesh, file)
+    report = {
+        "image_path": f"/{num_vertices}.png",
+        "preset": "embedded",
+        "seed": 0,
+        "elevation": {"elevation_deg": 20.0, "is_estimated": True, "confidence": 0.5},
+        "crop_box_px": (0.0, 0.0, 400.0),
+        "source_size_px": (400, 400),
+        "view_size_px": 128,
+    }
+    return {"mesh_npz": str(folder / "mesh.npz"), "photo": str(jobs.PHOTO)}, report
+
+
+def _summary_ms(durations_s: list[float]) -> dict[str, float]:
+    durations_ms = 1000.0 * np.array(durations_s)
+    return {
+        "count": len(durations_s),
+        "p50": float(np.percentile(durations_ms, 50)),
+        "p99": float(np.percentile(durations_ms, 99)),
+        "max": float(durations_ms.max()),
+    }
