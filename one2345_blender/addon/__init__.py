@@ -5,19 +5,37 @@ from __future__ import annotations
 
 import bpy
 
-from . import job_operators, operators, panels, preferences, properties, session
+from . import (
+    job_operators,
+    menu,
+    object_operators,
+    operators,
+    panels,
+    picture_operators,
+    preferences,
+    properties,
+    session,
+)
+from .preview_icons import PREVIEW_ICONS
 
 CLASSES: tuple[type, ...] = (
     preferences.ONE2345_AP_preferences,
     properties.ONE2345_PG_settings,
     operators.ONE2345_OT_image_to_mesh,
-    operators.ONE2345_OT_drop_pictures,
-    operators.ONE2345_FH_pictures,
+    picture_operators.ONE2345_OT_drop_pictures,
+    picture_operators.ONE2345_OT_paste_picture,
+    picture_operators.ONE2345_FH_pictures,
     job_operators.ONE2345_OT_cancel,
     job_operators.ONE2345_OT_place_result,
     job_operators.ONE2345_OT_forget,
     job_operators.ONE2345_OT_unload,
+    object_operators.ONE2345_OT_frame,
+    object_operators.ONE2345_OT_look_through_camera,
+    object_operators.ONE2345_OT_another_seed,
+    object_operators.ONE2345_OT_refine,
     panels.ONE2345_PT_main,
+    panels.ONE2345_PT_options,
+    panels.ONE2345_PT_result,
     panels.ONE2345_PT_queue,
 )
 
@@ -27,12 +45,16 @@ def register() -> None:
     for cls in CLASSES:
         bpy.utils.register_class(cls)
     properties.attach()
+    PREVIEW_ICONS.attach()
+    menu.attach()
     session.attach()
 
 
 def unregister() -> None:
     """Take everything back and end the worker."""
     session.detach()
+    menu.detach()
+    PREVIEW_ICONS.detach()
     properties.detach()
     for cls in reversed(CLASSES):
         bpy.utils.unregister_class(cls)

@@ -11,47 +11,11 @@ from ..client.job_state import JobStatus
 from ..contracts.errors import One2345Error, OptionError
 from ..contracts.job import PRESETS, JobSpec
 from . import session
-from .options import PRESET_RESOLUTION, ConversionOptions, option_values
+from .options import PRESET_RESOLUTION, ConversionOptions
 from .picture_file import picture_file
+from .picture_operators import PictureFiles
 from .place_result import Placement
 from .preferences import preferred_device
-from .properties import settings
-
-PICTURE_EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif")
-
-
-class PictureFiles:
-    """Mix-in of the properties that the file browser and a drop fill."""
-
-    filepath: bpy.props.StringProperty(
-        name="Photo",
-        description="The picture of one object",
-        subtype="FILE_PATH",
-        options={"SKIP_SAVE"},
-    )
-    directory: bpy.props.StringProperty(
-        name="Folder",
-        description="Where the files lie",
-        subtype="DIR_PATH",
-        options={"HIDDEN", "SKIP_SAVE"},
-    )
-    files: bpy.props.CollectionProperty(
-        name="Files",
-        description="Several pictures at once, each of one object",
-        type=bpy.types.OperatorFileListElement,
-        options={"HIDDEN", "SKIP_SAVE"},
-    )
-    filter_glob: bpy.props.StringProperty(
-        default=";".join(f"*{extension}" for extension in PICTURE_EXTENSIONS), options={"HIDDEN"}
-    )
-
-    def picture_paths(self) -> list[Path]:
-        """The chosen files, absolute."""
-        folder = Path(bpy.path.abspath(self.directory))
-        names = [file.name for file in self.files if file.name]
-        if names:
-            return [(folder / name).absolute() for name in names]
-        return [Path(bpy.path.abspath(self.filepath)).absolute()] if self.filepath else []
 
 
 class ONE2345_OT_image_to_mesh(PictureFiles, ConversionOptions, bpy.types.Operator):
@@ -70,6 +34,12 @@ class ONE2345_OT_image_to_mesh(PictureFiles, ConversionOptions, bpy.types.Operat
         name="Preset",
         description=f"{', '.join(PRESETS)}, or a folder with weights",
         default=PRESETS[0],
+    )
+    location: bpy.props.FloatVectorProperty(
+        name="Location",
+        description="Where the object comes to rest; if it is not given, at the 3D cursor",
+        subtype="TRANSLATION",
+        options={"HIDDEN", "SKIP_SAVE"},
     )
     output_dir: bpy.props.StringProperty(
         name="Output Folder",
@@ -103,10 +73,14 @@ class ONE2345_OT_image_to_mesh(PictureFiles, ConversionOptions, bpy.types.Operat
     def _queue_jobs(self, scene: bpy.types.Scene) -> list[Job]:
         """One job for each picture; none if any of them cannot be queued."""
         specs = self._job_specs()
+        is_placed = self.properties.is_property_set("location")
+        first = self.location if is_placed else scene.cursor.location
         jobs: list[Job] = []
         try:
             for place_in_row, spec in enumerate(specs):
-                placement = Placement.at_cursor(scene, scale=self.scale, place_in_row=place_in_row)
+                placement = Placement.in_row(
+                    scene, first, scale=self.scale, place_in_row=place_in_row
+                )
                 jobs.append(session.SESSION.start(spec, placement))
         except One2345Error:
             for job in jobs:
@@ -165,56 +139,6 @@ class ONE2345_OT_image_to_mesh(PictureFiles, ConversionOptions, bpy.types.Operat
                 None if self.grid_resolution == PRESET_RESOLUTION else self.grid_resolution
             ),
         )
-
-
-class ONE2345_OT_drop_pictures(PictureFiles, bpy.types.Operator):
-    """Turn dropped pictures into meshes with the settings of the panel; one picture that is dropped
-    on the sidebar becomes the panel's picture"""
-
-    bl_idname = "one2345.drop_pictures"
-    bl_label = "Image to Mesh (One-2-3-45)"
-    bl_options = {"INTERNAL", "UNDO"}  # noqa: RUF012 - Blender's convention
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        """Where there is a scene to put the object in."""
-        if context.scene is None:
-            cls.poll_message_set("There is no scene for the object")
-            return False
-        return True
-
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        """Choose the picture, or queue all of them."""
-        paths, chosen = self.picture_paths(), settings(context)
-        if len(paths) == 1 and context.region is not None and context.region.type == "UI":
-            try:
-                chosen.image = bpy.data.images.load(str(paths[0]), check_existing=True)
-            except RuntimeError as error:  # bpy's own
-                self.report({"ERROR"}, str(error))
-                return {"CANCELLED"}
-            return {"FINISHED"}
-        call = "EXEC_DEFAULT" if bpy.app.background else "INVOKE_DEFAULT"
-        bpy.ops.one2345.image_to_mesh(
-            call,
-            directory=self.directory,
-            files=[{"name": path.name} for path in paths],
-            **option_values(chosen),
-        )
-        return {"FINISHED"}
-
-
-class ONE2345_FH_pictures(bpy.types.FileHandler):
-    """Pictures dropped into a 3D view, or onto its sidebar."""
-
-    bl_idname = "ONE2345_FH_pictures"
-    bl_label = "Image to Mesh (One-2-3-45)"
-    bl_import_operator = ONE2345_OT_drop_pictures.bl_idname
-    bl_file_extensions = ";".join(PICTURE_EXTENSIONS)
-
-    @classmethod
-    def poll_drop(cls, context: bpy.types.Context) -> bool:
-        """Only in 3D views; elsewhere a picture means something else."""
-        return context.area is not None and context.area.type == "VIEW_3D"
 
 
 def _temporary_folder() -> Path:

@@ -3,37 +3,31 @@
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Mapping
-from typing import Any
-
 import bpy
+from bpy.app.translations import pgettext_iface as iface_
 
 from ..client.job_queue import Job
-from ..client.job_state import JobState, JobStatus
-from . import session
+from ..client.job_state import JobStatus
+from . import session, texts
 from .job_operators import (
     ONE2345_OT_cancel,
     ONE2345_OT_forget,
     ONE2345_OT_place_result,
     ONE2345_OT_unload,
 )
+from .object_operators import (
+    ONE2345_OT_another_seed,
+    ONE2345_OT_frame,
+    ONE2345_OT_look_through_camera,
+    ONE2345_OT_refine,
+    is_on_converted_object,
+)
 from .operators import ONE2345_OT_image_to_mesh
 from .options import option_values
-from .properties import ONE2345_PG_settings, settings
+from .picture_operators import ONE2345_OT_paste_picture
+from .preview_icons import PREVIEW_ICONS
+from .properties import settings
 
-_STAGE_NAMES = {
-    "load_models": "Loading the networks",
-    "foreground": "Finding the object",
-    "views_stage1": "Imagining eight views",
-    "elevation": "Estimating the elevation",
-    "views_stage2": "Imagining views nearby",
-    "features": "Reading the views",
-    "cost_volume": "Building the cost volume",
-    "sdf": "Computing the surface",
-    "meshing": "Making the mesh",
-    "write": "Writing the files",
-}
 _STATUS_ICONS = {
     JobStatus.WAITING: "TIME",
     JobStatus.STARTING: "PLAY",
@@ -43,37 +37,113 @@ _STATUS_ICONS = {
     JobStatus.CANCELLED: "CANCEL",
     JobStatus.FAILED: "ERROR",
 }
-_LINE_CHARACTERS = 42
+_VIEW_ICON_SCALE = 2.6
 
 
-class ONE2345_PT_main(bpy.types.Panel):
-    """Picture, options, button; the progress of the conversion under way, the last outcome."""
+class InSidebar:
+    """Mix-in: a panel of our tab."""
 
-    bl_label = "Image to Mesh"
     bl_space_type = "VIEW_3D"
     bl_region_type = "UI"
     bl_category = "One-2-3-45"
+
+
+class ONE2345_PT_main(InSidebar, bpy.types.Panel):
+    """Picture and button; the progress of the conversion under way, or what went wrong."""
+
+    bl_label = "Image to Mesh"
 
     def draw(self, context: bpy.types.Context) -> None:
         """Draw the panel."""
         layout = self.layout
+        chosen = settings(context)
+        row = layout.row(align=True)
+        row.column().template_ID_preview(chosen, "image", open="image.open", rows=3, cols=4)
+        row.operator(ONE2345_OT_paste_picture.bl_idname, text="", icon="PASTEDOWN")
         layout.use_property_split = True
         layout.use_property_decorate = False
-        _draw_options(layout, settings(context))
+        layout.prop(chosen, "preset")
+        row = layout.row()
+        row.scale_y = 1.4
+        operator = row.operator(
+            ONE2345_OT_image_to_mesh.bl_idname,
+            text="Add to Queue" if session.SESSION.is_busy else "Image to Mesh",
+            icon="MESH_MONKEY",
+        )
+        operator.image = chosen.image.name if chosen.image else ""
+        for name, value in option_values(chosen).items():
+            setattr(operator, name, value)
         current = session.SESSION.queue.current
         if current is not None:
-            _draw_progress(layout, current)
+            _draw_progress(layout.box(), current)
         elif session.SESSION.jobs and not session.SESSION.is_busy:
-            _draw_outcome(layout, session.SESSION.jobs[-1].state)
+            _draw_outcome(layout, session.SESSION.jobs[-1])
 
 
-class ONE2345_PT_queue(bpy.types.Panel):
+class ONE2345_PT_options(InSidebar, bpy.types.Panel):
+    """How the picture is converted."""
+
+    bl_label = "Options"
+    bl_parent_id = "ONE2345_PT_main"
+    bl_options = {"DEFAULT_CLOSED"}  # noqa: RUF012 - Blender's convention
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Draw the options of the scene."""
+        layout = self.layout
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        chosen = settings(context)
+        for name in ("seed", "grid_resolution", "scale", "estimate_elevation"):
+            layout.prop(chosen, name)
+        row = layout.row()
+        row.enabled = not chosen.estimate_elevation
+        row.prop(chosen, "elevation_deg")
+
+
+class ONE2345_PT_result(InSidebar, bpy.types.Panel):
+    """The active object, if a conversion made it, and what people do with it next."""
+
+    bl_label = "Result"
+    bl_parent_id = "ONE2345_PT_main"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Only for such an object."""
+        return is_on_converted_object(context)
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Draw facts and buttons."""
+        layout = self.layout
+        placed = context.active_object
+        facts = layout.column(align=True)
+        facts.scale_y = 0.8
+        for fact, value in (
+            ("Elevation", texts.elevation(placed)),
+            ("Time", texts.duration(placed["one2345_total_seconds"])),
+            ("Faces", f"{len(placed.data.polygons):,}"),
+            ("Seed", str(placed["one2345_seed"])),
+        ):
+            split = facts.split(factor=0.3)
+            split.label(text=fact)
+            split.label(text=value, translate=False)
+        column = layout.column(align=True)
+        column.operator(ONE2345_OT_frame.bl_idname, icon="ZOOM_SELECTED")
+        column.operator(ONE2345_OT_look_through_camera.bl_idname, icon="VIEW_CAMERA")
+        column.operator(ONE2345_OT_another_seed.bl_idname, icon="FILE_REFRESH")
+        row = layout.row(align=True)
+        for kind, icon in (
+            ("SMOOTH", "MOD_SMOOTH"),
+            ("REMESH", "MOD_REMESH"),
+            ("DECIMATE", "MOD_DECIM"),
+        ):
+            text = kind.capitalize()
+            row.operator(ONE2345_OT_refine.bl_idname, text=text, icon=icon).kind = kind
+
+
+class ONE2345_PT_queue(InSidebar, bpy.types.Panel):
     """A row for each conversion."""
 
     bl_label = "Queue"
-    bl_space_type = "VIEW_3D"
-    bl_region_type = "UI"
-    bl_category = "One-2-3-45"
     bl_parent_id = "ONE2345_PT_main"
     bl_options = {"DEFAULT_CLOSED"}  # noqa: RUF012 - Blender's convention
 
@@ -82,35 +152,28 @@ class ONE2345_PT_queue(bpy.types.Panel):
         """Only when there is something to list."""
         return bool(session.SESSION.jobs)
 
-    def draw_header(self, _context: bpy.types.Context) -> None:
+    def draw_header_preset(self, _context: bpy.types.Context) -> None:
         """How many wait, also while the panel is closed."""
         if waiting := len(session.SESSION.queue.waiting):
-            self.layout.label(text=f"{waiting} waiting")
+            self.layout.label(text=iface_("{} waiting").format(waiting), translate=False)
 
     def draw(self, _context: bpy.types.Context) -> None:
         """Draw the rows."""
         column = self.layout.column(align=True)
         for job in session.SESSION.jobs:
             _draw_job(column.row(align=True), job)
-        self.layout.operator(ONE2345_OT_forget.bl_idname, icon="TRASH")
-        self.layout.operator(ONE2345_OT_unload.bl_idname, icon="MEMORY")
-
-
-def _draw_options(layout: bpy.types.UILayout, options: ONE2345_PG_settings) -> None:
-    layout.template_ID_preview(options, "image", open="image.open", rows=3, cols=4)
-    for name in ("preset", "seed", "grid_resolution", "estimate_elevation"):
-        layout.prop(options, name)
-    row = layout.row()
-    row.enabled = not options.estimate_elevation
-    row.prop(options, "elevation_deg")
-    operator = layout.operator(ONE2345_OT_image_to_mesh.bl_idname, icon="MESH_MONKEY")
-    operator.image = options.image.name if options.image else ""
-    for name, value in option_values(options).items():
-        setattr(operator, name, value)
+        row = self.layout.row(align=True)
+        row.operator(ONE2345_OT_forget.bl_idname, icon="TRASH")
+        row.operator(ONE2345_OT_unload.bl_idname, icon="MEMORY")
 
 
 def _draw_progress(layout: bpy.types.UILayout, job: Job) -> None:
-    layout.progress(factor=job.state.fraction, text=_doing(job.state))
+    layout.label(text=job.spec.image_path.stem, icon="IMAGE_DATA", translate=False)
+    layout.label(text=texts.doing(job.state), translate=False)
+    layout.progress(factor=job.fraction, text=texts.progress(job), translate=False)
+    grid = layout.grid_flow(row_major=True, columns=3, even_columns=True, align=True)
+    for icon_id in PREVIEW_ICONS.icon_ids(job):
+        grid.template_icon(icon_value=icon_id, scale=_VIEW_ICON_SCALE)
     operator = layout.operator(ONE2345_OT_cancel.bl_idname, text="Cancel", icon="CANCEL")
     operator.job_id = job.spec.job_id
 
@@ -118,48 +181,33 @@ def _draw_progress(layout: bpy.types.UILayout, job: Job) -> None:
 def _draw_job(row: bpy.types.UILayout, job: Job) -> None:
     """The picture's name, how the job stands, and what can be done to it."""
     state, job_id = job.state, job.spec.job_id
-    row.label(text=job.spec.image_path.stem, icon=_STATUS_ICONS[state.status])
+    row.label(text=job.spec.image_path.stem, icon=_STATUS_ICONS[state.status], translate=False)
     if state.status in (JobStatus.STARTING, JobStatus.RUNNING):
-        row.progress(factor=state.fraction, text=f"{state.fraction:.0%}")
+        row.progress(factor=job.fraction, text=f"{job.fraction:.0%}", translate=False)
     elif session.SESSION.is_unplaced(job):
         row.operator(ONE2345_OT_place_result.bl_idname, text="Place Here").job_id = job_id
     else:
-        row.label(text=state.status.value.capitalize())
+        row.label(text=texts.STATUS_NAMES[state.status])
     ends = ONE2345_OT_forget if state.is_final else ONE2345_OT_cancel
     row.operator(ends.bl_idname, text="", icon="X").job_id = job_id
 
 
-def _doing(state: JobState) -> str:
-    if state.status is JobStatus.CANCELLING:
-        return "Cancelling"
-    return _STAGE_NAMES.get(state.stage, "Starting the worker")
-
-
-def _draw_outcome(layout: bpy.types.UILayout, state: JobState) -> None:
+def _draw_outcome(layout: bpy.types.UILayout, job: Job) -> None:
+    """What the user must know of the last conversion; the rest stands in the result's panel."""
+    state = job.state
+    notes: list[tuple[str, str]] = []
+    if state.failure is not None:
+        notes.append((str(state.failure), "ERROR"))
+    elif state.was_forced:
+        notes.append((iface_("The worker did not stop and was ended."), "CANCEL"))
+    elif session.SESSION.is_unplaced(job):
+        notes.append((iface_("Done, but the scene it was made for is not open."), "INFO"))
+    notes += [(warning, "INFO") for warning in state.warnings]
+    if not notes:
+        return
     box = layout.box()
-    if state.status is JobStatus.FAILED:
-        _draw_text(box, str(state.failure), icon="ERROR")
-    elif state.status is JobStatus.CANCELLED:
-        how = "The worker did not stop and was ended." if state.was_forced else "Cancelled."
-        _draw_text(box, how, icon="CANCEL")
-    elif state.report is not None:
-        _draw_text(box, _elevation_text(state.report["elevation"]), icon="CHECKMARK")
-    for warning in state.warnings:
-        _draw_text(box, warning, icon="INFO")
-
-
-def _elevation_text(elevation: Mapping[str, Any]) -> str:
-    """The report's elevation in words; one that is neither estimated nor certain is the prior."""
-    if elevation["is_estimated"]:
-        source = f"estimated, confidence {elevation['confidence']:.0%}"
-    else:
-        source = "as given" if elevation["confidence"] == 1.0 else "assumed"
-    return f"Elevation {elevation['elevation_deg']:.0f}\u00b0, {source}"
-
-
-def _draw_text(layout: bpy.types.UILayout, text: str, *, icon: str) -> None:
-    """Wrapped, the icon before the first line."""
-    column = layout.column(align=True)
-    lines = [part for line in text.splitlines() for part in textwrap.wrap(line, _LINE_CHARACTERS)]
-    for number, line in enumerate(lines):
-        column.label(text=line, icon=icon if number == 0 else "BLANK1")
+    for text, icon in notes:
+        texts.draw_wrapped(box, text, icon=icon)
+    if session.SESSION.is_unplaced(job):
+        operator = box.operator(ONE2345_OT_place_result.bl_idname, text="Place Here")
+        operator.job_id = job.spec.job_id

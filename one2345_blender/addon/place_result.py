@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,12 @@ from .mesh_import import new_mesh
 from .photo_lens import PhotoLens, photo_lens
 
 PROPERTY_PREFIX = "one2345_"
+CAMERA_PROPERTY = f"{PROPERTY_PREFIX}camera"
+"""Of a mesh object: its camera object."""
 MESH_ROLE = "mesh_npz"
 PHOTO_ROLE = "photo"
 _UNDO_MESSAGE = "Image to Mesh"
-_ROW_SPACING = 1.5
+ROW_SPACING = 1.5
 """World units of the method between the objects of one row, whose diameters are 1.24 at most."""
 
 
@@ -34,22 +36,29 @@ class Placement:
     scene_uid: int
     """`session_uid` of the scene: it outlives undo and renaming, but not the opening of a file."""
     ground_point: tuple[float, float, float]
-    """The 3D cursor: the object comes to rest on the ground through it."""
+    """The object comes to rest on the ground through it."""
     scale: float = 1.0
     """Blender units per world unit of the method, whose cameras stand 1.2 world units away."""
 
     @classmethod
-    def at_cursor(
-        cls, scene: bpy.types.Scene, *, scale: float = 1.0, place_in_row: int = 0
+    def in_row(
+        cls,
+        scene: bpy.types.Scene,
+        first: Sequence[float],
+        *,
+        scale: float = 1.0,
+        place_in_row: int = 0,
     ) -> Placement:
-        """At the scene's 3D cursor, or further along +X in a row that begins there."""
-        x, y, z = scene.cursor.location
-        ground_point = (x + place_in_row * _ROW_SPACING * scale, y, z)
+        """In a row along +X that begins at `first`, where number 0 stands."""
+        x, y, z = first
+        ground_point = (x + place_in_row * ROW_SPACING * scale, y, z)
         return cls(scene_uid=scene.session_uid, ground_point=ground_point, scale=scale)
 
     def moved_to(self, scene: bpy.types.Scene, *, place_in_row: int = 0) -> Placement:
-        """The same at another scene's cursor."""
-        there = Placement.at_cursor(scene, scale=self.scale, place_in_row=place_in_row)
+        """The same at another scene's 3D cursor."""
+        there = Placement.in_row(
+            scene, scene.cursor.location, scale=self.scale, place_in_row=place_in_row
+        )
         return replace(self, scene_uid=there.scene_uid, ground_point=there.ground_point)
 
     @property
@@ -101,7 +110,8 @@ def place_result(
     )
 
     for placed in (mesh_object, camera_object):
-        _note_origin(placed, report)
+        _note_origin(placed, report, scale)
+    mesh_object[CAMERA_PROPERTY] = camera_object
     _link(scene, mesh_object, camera_object)
     viewport.show_vertex_colors()
     bpy.ops.ed.undo_push(message=_UNDO_MESSAGE)
@@ -127,7 +137,7 @@ def _lens_for(scene: bpy.types.Scene, report: Mapping[str, Any]) -> PhotoLens:
     )
 
 
-def _note_origin(placed: bpy.types.Object, report: Mapping[str, Any]) -> None:
+def _note_origin(placed: bpy.types.Object, report: Mapping[str, Any], scale: float) -> None:
     """Custom properties that say how the object came to be."""
     elevation = report["elevation"]
     origin = {
@@ -137,6 +147,8 @@ def _note_origin(placed: bpy.types.Object, report: Mapping[str, Any]) -> None:
         "elevation_estimated": elevation["is_estimated"],
         "elevation_confidence": elevation["confidence"],
         "image_path": report["image_path"],
+        "total_seconds": report["total_seconds"],
+        "scale": scale,
     }
     for name, value in origin.items():
         placed[PROPERTY_PREFIX + name] = value

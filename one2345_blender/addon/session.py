@@ -17,6 +17,7 @@ from ..contracts.errors import One2345Error, OutputError
 from ..contracts.job import JobSpec
 from . import preferences, viewport
 from .place_result import Placement, place_result
+from .preview_icons import PREVIEW_ICONS
 
 _POLL_INTERVAL_S = 0.1
 _IDLE_POLL_INTERVAL_S = 1.0
@@ -103,6 +104,7 @@ class Session:
     def forget(self, job: Job) -> None:
         """Drop a job that has ended."""
         self.queue.forget(job)
+        PREVIEW_ICONS.forget(job)
         if job in self._unplaced:
             self._unplaced.remove(job)
         self._placements.pop(job.spec.job_id, None)

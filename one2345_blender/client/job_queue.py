@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..contracts.errors import One2345Error
@@ -13,6 +13,7 @@ from ..contracts.job import JobSpec
 from ..contracts.job_folder import WORKER_LOG, prepare_output_dir
 from .environment import WorkerLaunch
 from .job_state import JobState, JobStatus, advance, cancel_requested, failed, sent
+from .time_estimate import TYPICAL_STAGE_SECONDS, StageSeconds, fraction_done, seconds_left
 from .worker_process import WorkerProcess
 
 
@@ -22,6 +23,23 @@ class Job:
 
     spec: JobSpec
     state: JobState
+    stage_seconds: StageSeconds = field(default_factory=lambda: TYPICAL_STAGE_SECONDS)
+    """What each stage is expected to take."""
+    working_since_s: float | None = None
+    """When the networks were loaded, on the monotonic clock."""
+
+    @property
+    def fraction(self) -> float:
+        """How far it is, 0..1."""
+        return fraction_done(self.state, self.stage_seconds)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """How long it will still take; None: too early to tell."""
+        if self.working_since_s is None or self.state.is_final:
+            return None
+        working_seconds = time.monotonic() - self.working_since_s
+        return seconds_left(self.state, self.stage_seconds, working_seconds)
 
 
 class JobQueue:
@@ -52,6 +70,8 @@ class JobQueue:
         self._launch: WorkerLaunch | None = None
         self._leaving: list[WorkerProcess] = []
         self._idle_since_s = time.monotonic()
+        self._stage_seconds: dict[str, StageSeconds] = {}
+        """By preset: the times of its last conversion."""
 
     @property
     def current(self) -> Job | None:
@@ -167,7 +187,12 @@ class JobQueue:
         for event in self._worker.poll():
             if job is not None:
                 job.state = advance(job.state, event)
+                if job.working_since_s is None and job.state.stage_index > 0:
+                    job.working_since_s = time.monotonic()
         ended = [job] if job is not None and job.state.is_final else []
+        if job is not None and job.state.report is not None:
+            seconds = job.state.report.get("stage_seconds", TYPICAL_STAGE_SECONDS)
+            self._stage_seconds[job.spec.preset] = seconds
         was_last_cancelled = (
             job is not None and job.state.status is JobStatus.CANCELLED and not self.waiting
         )
@@ -182,6 +207,8 @@ class JobQueue:
             job.state = failed(job.state, error)
         else:
             job.state = sent(job.state)
+            job.stage_seconds = self._stage_seconds.get(job.spec.preset, TYPICAL_STAGE_SECONDS)
+            job.working_since_s = None
 
     def _usable_worker(self) -> WorkerProcess:
         """The warm worker if it still is what the user asks for, else a new one."""

@@ -65,16 +65,6 @@ class JobState:
         """True once the job has had its last word."""
         return self.status in (JobStatus.DONE, JobStatus.CANCELLED, JobStatus.FAILED)
 
-    @property
-    def fraction(self) -> float:
-        """0..1, every stage counted alike."""
-        if self.status is JobStatus.DONE:
-            return 1.0
-        if self.stage_count == 0:
-            return 0.0
-        within_stage = self.step / self.steps if self.steps else 0.0
-        return min((self.stage_index + within_stage) / self.stage_count, 1.0)
-
 
 def sent(state: JobState) -> JobState:
     """The state after the job went to a worker, for the first time or again."""

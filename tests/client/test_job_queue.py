@@ -226,3 +226,22 @@ def test_only_ended_jobs_are_forgotten(bench: Bench) -> None:
     bench.step_until(lambda: job.state.is_final)
     bench.queue.forget(job)
     assert bench.queue.jobs == []
+
+
+def test_progress_rises_to_one_and_the_next_job_goes_by_the_last_one_s_times(bench: Bench) -> None:
+    bench.mode = "slow"
+    first, second = bench.add("a"), bench.add("b")
+    fractions: list[float] = []
+    lefts: list[float | None] = []
+
+    def is_over() -> bool:
+        fractions.append(first.fraction)
+        lefts.append(first.seconds_left)
+        return first.state.is_final
+
+    bench.step_until(is_over)
+    assert fractions == sorted(fractions) and fractions[0] == 0.0 and fractions[-1] == 1.0
+    assert lefts[0] is None and max(left for left in lefts if left is not None) > 0.0
+    bench.step_until(lambda: second.state.stage)
+    assert first.state.report is not None
+    assert second.stage_seconds == first.state.report["stage_seconds"] != first.stage_seconds

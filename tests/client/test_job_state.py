@@ -40,16 +40,10 @@ def progress(name: str, step: int) -> Message:
     return {"type": "progress", "job_id": JOB, "stage": name, "step": step, "steps": 2}
 
 
-def test_progress_counts_stages_and_steps_and_never_falls() -> None:
-    events = [stage("a", 0), progress("a", 1), progress("a", 2), stage("b", 1), progress("b", 1)]
-    states = [play(*events[:count]) for count in range(len(events) + 1)]
-    fractions = [state.fraction for state in states]
-    assert fractions == [0.0, 0.0, 0.125, 0.25, 0.25, 0.375]
-    assert play(*events, LAST_WORDS[0]).fraction == 1.0
-
-
-def test_steps_of_a_past_stage_do_not_count() -> None:
-    assert play(stage("b", 1), progress("a", 2)).fraction == 0.25
+def test_progress_is_that_of_the_stage_under_way() -> None:
+    state = play(stage("a", 0), progress("a", 2), stage("b", 1), progress("a", 1))
+    assert (state.stage, state.stage_index, state.step, state.steps) == ("b", 1, 0, 0)
+    assert play(stage("b", 1), progress("b", 1)).step == 1
 
 
 @pytest.mark.parametrize(("first", "second"), list(itertools.product(LAST_WORDS, LAST_WORDS)))

@@ -30,7 +30,7 @@ def start_job(tmp_path: Path, job_id: str = "job-1") -> Job:
     spec = JobSpec(
         job_id=job_id, image_path=tmp_path / f"{job_id}.png", output_dir=tmp_path / job_id
     )
-    return session.SESSION.start(spec, Placement.at_cursor(bpy.context.scene))
+    return session.SESSION.start(spec, Placement.in_row(bpy.context.scene, (0.0, 0.0, 0.0)))
 
 
 def step_until(is_reached: Callable[[], object]) -> None:
@@ -199,7 +199,7 @@ def test_a_job_survives_undo_renaming_saving_and_another_active_scene(
 def test_a_deleted_scene_s_result_goes_nowhere_unasked(tmp_path: Path) -> None:
     doomed = bpy.data.scenes.new("doomed")
     spec = JobSpec(job_id="job", image_path=tmp_path / "a.png", output_dir=tmp_path / "out")
-    job = session.SESSION.start(spec, Placement.at_cursor(doomed))
+    job = session.SESSION.start(spec, Placement.in_row(doomed, (0.0, 0.0, 0.0)))
     bpy.data.scenes.remove(doomed)
     session.SESSION.wait([job])
     assert session.SESSION.is_unplaced(job) and len(bpy.data.objects) == 0
