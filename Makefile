@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Every command of the project. Each sets up what it needs; CI runs these targets and nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help system-packages setup setup-bpy52 check lint extension test test-addon-bpy52 \
+.PHONY: help system-packages setup setup-bpy52 locks check lint extension test test-addon-bpy52 \
 	test-addon-others gui-blender test-gui bench-gui test-gpu demo bench clean
 
 VENV := .venv
@@ -26,6 +26,9 @@ setup-bpy52:  ## build .venv-bpy52 for the add-on's tests on Blender 5.2, where 
 	@if base=$$(scripts/find_python.sh 3.13); then \
 		"$$base" $(INSTALL) $(VENV_BPY52) --extras dev --python "$$base"; \
 	else echo "no Python 3.13: the add-on is not tested on Blender 5.2"; fi
+
+locks:  ## write locks/ anew from the requirements (needs uv and the network)
+	$(PYTHON) scripts/lock_requirements.py
 
 check: lint extension  ## everything that must hold before a commit
 	$(PYTHON) -m pytest

@@ -2,15 +2,24 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Build the Python environment of the worker and of the command line in a given folder.
 
-Stand-alone: Python 3.11 or newer, standard library only. The packages are those of `pyproject.toml`
-beside this file. The environment is usable when its file `.complete` is there. `--json` speaks the
-worker's event format with the job id "install" (docs/worker_protocol.md): `stage`, `progress`, then
-exactly one of `result`, `cancelled`, `error`.
+Stand-alone: Python 3.11 or newer, standard library only; it reads `pyproject.toml` and `locks/`
+beside this file. The `pipeline` packages come from a lock file, each checked against its SHA-256;
+other extras are for development, and pip finds them. The environment is made beside the target and
+takes its place only when it is whole, which its file `.complete` says. Every step can be
+interrupted; the next run goes on. `--json` speaks the worker's event format with the job id
+"install" (docs/worker_protocol.md), docs/installation.md has the rest.
+
+Exit status: 0 done, 1 failed, 2 wrong use, 3 this machine will not do (nothing was downloaded),
+130 cancelled.
 """
 
 from __future__ import annotations
 
 import argparse
+import base64
+import contextlib
+import errno
+import hashlib
 import json
 import os
 import platform
@@ -19,30 +28,84 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
+import threading
+import time
 import tomllib
+import urllib.error
+import urllib.parse
+import urllib.request
+import zipfile
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from http.client import HTTPException
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-STAGES = ("create_environment", "install_torch", "install_packages", "verify")
-EXTRAS = ("pipeline", "train", "dev")
-DEVICES = ("auto", "cpu", "cuda")
-TORCH_INDEX = "https://download.pytorch.org/whl"
-WINDOWS_CUDA_BUILD = "cu130"
-COMPLETE, UNFINISHED, LOG = ".complete", ".unfinished", "install.log"
+HERE = Path(__file__).resolve().parent
+LOCKED_EXTRA = "pipeline"
+EXTRAS = (LOCKED_EXTRA, "train", "dev")
+DEVICES = ("auto", "cpu", "cuda", "mps")
+TOOLS = ("auto", "uv", "pip")
+STAGES = ("preflight", "download", "create_environment", "install", "verify", "replace")
+COMPLETE, LOG = ".complete", "install.log"
+EXIT_STATUS = {"option": 2, "preflight": 3}
+"""Of errors by code; 1 for all others."""
 
 Event = dict[str, Any]
 Emit = Callable[[Event], None]
+
+
+# --- Errors -------------------------------------------------------------------------------------
 
 
 class InstallError(Exception):
     """An expected failure: a stable `code`, a message for people, a `hint` that says what to do."""
 
     def __init__(self, code: str, message: str, *, hint: str) -> None:
-        super().__init__(message)
+        super().__init__(without_credentials(message))
         self.code, self.hint = code, hint
+
+
+def without_credentials(text: str) -> str:
+    """The text with what stands before the @ of an address blotted out."""
+    return re.sub(r"(?<=//)[^/@\s]+@", "***@", text)
+
+
+# --- The plan: which packages for which machine -------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wheel:
+    """One file to install."""
+
+    name: str
+    version: str
+    url: str
+    sha256: str
+    size_bytes: int | None
+
+    @property
+    def file_name(self) -> str:
+        return urllib.parse.unquote(self.url.rsplit("/", 1)[-1])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lock:
+    """A lock file: the wheels of the `pipeline` extra for one platform, device and Python."""
+
+    name: str
+    digest: str
+    wheels: tuple[Wheel, ...]
+    uv: Wheel | None
+    installed_bytes: int
+
+    @property
+    def download_bytes(self) -> int:
+        """Of all wheels whose size is known."""
+        return sum(wheel.size_bytes or 0 for wheel in self.wheels)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,101 +113,214 @@ class Plan:
     """What is to be installed where."""
 
     target: Path
-    python: str
+    python: str | None
+    """The base interpreter; None: uv is to bring its own."""
     python_version: str
-    device: str
+    device: str | None
+    """The build of PyTorch, `cpu` (with Metal on a Mac) or `cuda`; None: without PyTorch."""
+    lock: Lock | None
     requirements: tuple[str, ...]
-    torch: str | None  # the requirement, its build fixed; None when no extra needs torch
-    torch_index: str | None  # to ask when pip's own configuration does not offer that build
+    """Every requirement that was asked for, the locked ones too."""
+    unlocked: tuple[str, ...]
+    """Those that pip has to find."""
 
     @property
     def contents(self) -> dict[str, Any]:
         """What `.complete` records."""
         return {
             "python": self.python_version,
-            "device": self.device if self.torch else None,
+            "device": self.device,
             "requirements": sorted(self.requirements),
+            "lock": self.lock.digest if self.lock else None,
         }
 
-    def is_satisfied(self) -> bool:
+    def is_satisfied_by(self, environment: Path) -> bool:
         """The environment is complete and holds at least what is asked for."""
         try:
-            found = json.loads((self.target / COMPLETE).read_text(encoding="utf-8"))
+            found = json.loads((environment / COMPLETE).read_text(encoding="utf-8"))
             return (
-                environment_python(self.target).is_file()
-                and found["python"] == self.python_version
-                and (self.torch is None or found["device"] == self.device)
+                environment_python(environment).is_file()
+                and found["python"].split(".")[:2] == self.python_version.split(".")
+                and (self.lock is None or found["lock"] == self.lock.digest)
+                and (self.device is None or found["device"] == self.device)
                 and set(self.requirements) <= set(found["requirements"])
             )
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return False
 
 
-def environment_python(target: Path) -> Path:
-    """The interpreter of the environment in `target`."""
-    return target / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-
-
-def read_requirements(project_file: Path, extras: Sequence[str]) -> tuple[str, ...]:
-    """The requirements of the project's `extras`, each once."""
-    try:
-        project = tomllib.loads(project_file.read_text(encoding="utf-8"))["project"]
-        lists = [project["dependencies"], *(project["optional-dependencies"][e] for e in extras)]
-    except (OSError, ValueError, KeyError) as error:
-        raise InstallError(
-            "environment_missing",
-            f"Expected the package lists in {project_file}, got {error!r}.",
-            hint="Take vendor_install.py and pyproject.toml from the same release.",
-        ) from error
-    return tuple(dict.fromkeys(requirement for part in lists for requirement in part))
-
-
-def resolve_device(device: str) -> str:
-    """`auto` becomes `cuda` where an NVIDIA GPU answers, else `cpu` (which has MPS on macOS)."""
-    if device != "auto":
-        return device
-    try:
-        gpus = subprocess.check_output(["nvidia-smi", "-L"], text=True, timeout=20)
-    except (OSError, subprocess.SubprocessError):
-        return "cpu"
-    return "cuda" if "GPU 0" in gpus else "cpu"
-
-
-def torch_build(requirement: str, device: str, system: str) -> tuple[str, str | None]:
-    """The requirement with its build fixed, and the index that offers it (None: the default one).
-
-    A build label such as `+cpu` never matches the CUDA build that bears the plain version.
-    """
-    if device == "cpu" and system != "Darwin":
-        return f"{requirement}+cpu", f"{TORCH_INDEX}/cpu"
-    if device == "cuda" and system == "Windows":
-        return f"{requirement}+{WINDOWS_CUDA_BUILD}", f"{TORCH_INDEX}/{WINDOWS_CUDA_BUILD}"
-    return requirement, None
-
-
-def make_plan(target: Path, extras: Sequence[str], device: str, python: str) -> Plan:
-    """Resolve the device, the interpreter and the requirements."""
-    requirements = read_requirements(Path(__file__).with_name("pyproject.toml"), extras)
-    plain = next((r for r in requirements if r.startswith("torch==")), None)
-    device = resolve_device(device)
-    build, index = torch_build(plain, device, platform.system()) if plain else (None, None)
+def make_plan(target: Path, extras: Sequence[str], device: str, python: str | None) -> Plan:
+    """Resolve the device, the interpreter and the packages."""
+    requirements = {extra: read_requirements(HERE / "pyproject.toml", extra) for extra in extras}
+    unlocked = [r for extra in extras if extra != LOCKED_EXTRA for r in requirements[extra]]
+    everything = tuple(dict.fromkeys(r for extra in extras for r in requirements[extra]))
+    if LOCKED_EXTRA not in extras:
+        python = python or sys.executable
+        version, build, lock = interpreter_version(python), None, None
+    else:
+        build = torch_build(device)
+        python, version = choose_python(python, build)
+        lock = read_lock(lock_path(build, version))
     return Plan(
         target=target,
         python=python,
-        python_version=interpreter_version(python),
-        device=device,
-        requirements=requirements,
-        torch=build,
-        torch_index=index,
+        python_version=version,
+        device=build,
+        lock=lock,
+        requirements=everything,
+        unlocked=tuple(dict.fromkeys(unlocked)),
     )
 
 
-def interpreter_version(python: str) -> str:
-    """`major.minor.micro` of an interpreter; an error if it does not run or is too old."""
-    code = "import sys; print('%d.%d.%d' % sys.version_info[:3])"
+def read_requirements(project_file: Path, extra: str) -> list[str]:
+    """The requirements of one of the project's extras."""
     try:
-        command = [python, "-I", "-c", code]
-        version = subprocess.check_output(command, text=True, timeout=60).strip()
+        project = tomllib.loads(project_file.read_text(encoding="utf-8"))["project"]
+        return list(project["optional-dependencies"][extra])
+    except (OSError, ValueError, KeyError) as error:
+        raise InstallError(
+            "install",
+            f"Expected the packages of {extra!r} in {project_file}, got {error!r}.",
+            hint="Take vendor_install.py and the files beside it from the same release.",
+        ) from error
+
+
+def read_lock(path: Path) -> Lock:
+    """A lock file in the standard form (PEP 751) with one wheel per package."""
+    try:
+        content = path.read_bytes()
+        document = tomllib.loads(content.decode("utf-8"))
+        tool = document["tool"]["one2345"]
+        wheels = tuple(
+            _wheel(p["name"], p["version"], p["wheels"][0]) for p in document["packages"]
+        )
+        uv = _wheel("uv", "", tool["uv"]) if "uv" in tool else None
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        raise InstallError(
+            "install",
+            f"Expected a lock file at {path}, got {error!r}.",
+            hint="Take vendor_install.py and the files beside it from the same release.",
+        ) from error
+    download = sum(wheel.size_bytes or 0 for wheel in wheels)
+    return Lock(
+        name=path.name,
+        digest=hashlib.sha256(content).hexdigest(),
+        wheels=wheels,
+        uv=uv,
+        installed_bytes=tool.get("installed-bytes", 3 * download),
+    )
+
+
+def _wheel(name: str, version: str, entry: dict[str, Any]) -> Wheel:
+    wheel = Wheel(
+        name=name,
+        version=version,
+        url=entry["url"],
+        sha256=entry["hashes"]["sha256"],
+        size_bytes=entry.get("size"),
+    )
+    if not re.fullmatch(r"[\w.+!-]+\.whl", wheel.file_name):
+        raise ValueError(f"{wheel.file_name!r} is no name of a wheel")
+    return wheel
+
+
+def platform_name() -> str:
+    """This machine as the lock files call it."""
+    system = {"Darwin": "macos"}.get(platform.system(), platform.system().lower())
+    machine = platform.machine().lower()
+    return f"{system}-{'x86_64' if machine in ('amd64', 'x86_64') else machine}"
+
+
+def lock_path(build: str, python_version: str) -> Path:
+    """Where the lock file for this machine lies, if there is one."""
+    version = python_version.replace(".", "")
+    return HERE / "locks" / f"pylock.{platform_name()}-{build}-py{version}.toml"
+
+
+def locked_pythons(build: str) -> list[str]:
+    """Versions of Python for which there is a lock file, the oldest first."""
+    names = (HERE / "locks").glob(f"pylock.{platform_name()}-{build}-py3*.toml")
+    return sorted(
+        (re.sub(r".*-py(\d)(\d+)\.toml", r"\1.\2", path.name) for path in names),
+        key=lambda version: int(version.split(".")[1]),
+    )
+
+
+def torch_build(device: str) -> str:
+    """The build of PyTorch: `cuda` where asked for, or where a GPU with a fit driver answers."""
+    is_mac = platform.system() == "Darwin"
+    if device == "mps" and not is_mac:
+        raise InstallError(
+            "option", "The device mps was asked for; only Macs have it.", hint="Leave --device out."
+        )
+    if device == "cuda" and is_mac:
+        raise InstallError(
+            "option", "The device cuda was asked for; Macs have none.", hint="Leave --device out."
+        )
+    if device == "auto":
+        gpu = nvidia_gpu()
+        return "cuda" if gpu is not None and gpu.is_driver_fit else "cpu"
+    return "cuda" if device == "cuda" else "cpu"
+
+
+@dataclass(frozen=True, kw_only=True)
+class NvidiaGpu:
+    """The first graphics card that NVIDIA's driver knows of."""
+
+    name: str
+    driver: str
+    MIN_DRIVER = 580
+    """CUDA 13, which the locked builds of PyTorch are made for, needs it."""
+
+    @property
+    def is_driver_fit(self) -> bool:
+        return int(self.driver.split(".")[0]) >= self.MIN_DRIVER
+
+
+def nvidia_gpu() -> NvidiaGpu | None:
+    """What `nvidia-smi` says; None where there is no card or no driver."""
+    query = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
+    try:
+        answer = subprocess.check_output(
+            query, text=True, timeout=20, stderr=subprocess.DEVNULL, env=child_environment()
+        )
+        name, driver = answer.splitlines()[0].rsplit(",", 1)
+        return NvidiaGpu(
+            name=name.strip(), driver=f"{int(driver.split('.')[0])}{driver.strip()[3:]}"
+        )
+    except (OSError, ValueError, IndexError, subprocess.SubprocessError):
+        return None
+
+
+def choose_python(python: str | None, build: str) -> tuple[str | None, str]:
+    """The base interpreter and its version: as named, else the running one, else one of uv's."""
+    versions = locked_pythons(build)
+    if not versions:
+        raise InstallError(
+            "option",
+            f"There is no lock file for {platform_name()} with the {build} build of PyTorch.",
+            hint="Point the add-on at a Python of your own that has the [pipeline] packages.",
+        )
+    candidate = python or sys.executable
+    version = interpreter_version(candidate)
+    if version in versions:
+        return candidate, version
+    if python:
+        raise InstallError(
+            "option",
+            f"Expected Python {', '.join(versions)}, got {version} ({python}).",
+            hint="Name another with --python, or leave it out: uv brings its own.",
+        )
+    return None, versions[0]
+
+
+def interpreter_version(python: str) -> str:
+    """`major.minor` of an interpreter; an error if it does not run or is too old."""
+    code = "import sys; print('%d.%d' % sys.version_info[:2])"
+    try:
+        version = subprocess.check_output(
+            [python, "-I", "-c", code], text=True, timeout=60, env=child_environment()
+        ).strip()
         found = tuple(map(int, version.split(".")))
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         raise InstallError(
@@ -161,158 +337,801 @@ def interpreter_version(python: str) -> str:
     return version
 
 
-class Installer:
-    """Carries out a plan, stage by stage; every step is reported through `emit`."""
+# --- Preflight: what can be known before anything is downloaded ---------------------------------
 
-    def __init__(self, plan: Plan, emit: Emit) -> None:
-        self.plan, self.target, self.emit = plan, plan.target, emit
-        self.stage = STAGES[0]
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing that was looked at; `status` is `ok`, `warning` or `error`."""
+
+    name: str
+    status: str
+    found: str
+    hint: str = ""
+
+
+MIN_MEMORY_GB, GOOD_MEMORY_GB = 3, 6
+WINDOWS_MAX_TARGET_CHARACTERS = 100
+"""The longest path inside an environment has about 150 more; Windows allows 260 in all."""
+
+
+def preflight(plan: Plan, *, wheelhouse: Path | None) -> list[Finding]:
+    """Look at the machine; writes nothing but a probe."""
+    return [
+        Finding(
+            name="python",
+            status="ok",
+            found=f"Python {plan.python_version}: {plan.python or 'to be brought by uv'}",
+        ),
+        _packages_finding(plan),
+        _device_finding(plan),
+        _disk_finding(plan),
+        _memory_finding(),
+        _writable_finding(plan.target),
+        _path_finding(plan.target),
+        _network_finding(plan, wheelhouse),
+    ]
+
+
+def _packages_finding(plan: Plan) -> Finding:
+    found = f"{len(plan.unlocked)} for pip to find"
+    if plan.lock:
+        unknown = sum(wheel.size_bytes is None for wheel in plan.lock.wheels)
+        more = f" and {unknown} more of unknown size" if unknown else ""
+        found = (
+            f"{len(plan.lock.wheels)} locked ({plan.lock.name}): "
+            f"{plan.lock.download_bytes / 1e6:.0f} MB to download{more}, "
+            f"{plan.lock.installed_bytes / 1e6:.0f} MB installed"
+            + f"; {found}"
+            * bool(plan.unlocked)
+        )
+    return Finding(name="packages", status="ok", found=found)
+
+
+def _device_finding(plan: Plan) -> Finding:
+    gpu = nvidia_gpu()
+    build = f"{plan.device} build of PyTorch" if plan.device else "no PyTorch"
+    if gpu is None:
+        found = f"{build}; no NVIDIA GPU answers"
+        if plan.device == "cuda":
+            hint = "Install NVIDIA's driver, or choose --device cpu."
+            return Finding(name="device", status="warning", found=found, hint=hint)
+        return Finding(name="device", status="ok", found=found)
+    found = f"{build}; {gpu.name}, driver {gpu.driver}"
+    if plan.device and not gpu.is_driver_fit:
+        hint = f"Update NVIDIA's driver to {gpu.MIN_DRIVER} or newer and install again to use it."
+        return Finding(name="device", status="warning", found=found, hint=hint)
+    return Finding(name="device", status="ok", found=found)
+
+
+def needed_bytes(plan: Plan) -> int:
+    """Free space that the installation takes at its peak, beside what is there already."""
+    return plan.lock.download_bytes + plan.lock.installed_bytes if plan.lock else 0
+
+
+def _disk_finding(plan: Plan) -> Finding:
+    folder = next(p for p in (plan.target, *plan.target.parents) if p.is_dir())
+    free, needed = shutil.disk_usage(folder).free, needed_bytes(plan)
+    found = f"{free / 1e9:.1f} GB free at {folder}, {needed / 1e9:.1f} GB needed while installing"
+    if free < needed:
+        hint = "Free some space, or choose a --target on another disk."
+        return Finding(name="disk", status="error", found=found, hint=hint)
+    return Finding(name="disk", status="ok", found=found)
+
+
+def memory_bytes() -> int | None:
+    """Of the whole machine; None where it cannot be asked."""
+    if os.name == "nt":
+        import ctypes
+
+        status = (ctypes.c_ulonglong * 8)(64)  # MEMORYSTATUSEX; the second field is the total
+        is_answered = ctypes.windll.kernel32.GlobalMemoryStatusEx(status)  # type: ignore[attr-defined]
+        return int(status[1]) if is_answered else None
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError):
+        return None
+
+
+def _memory_finding() -> Finding:
+    size = memory_bytes()
+    if size is None:
+        return Finding(name="memory", status="ok", found="unknown")
+    found = f"{size / 1e9:.1f} GB"
+    if size < MIN_MEMORY_GB * 1e9:
+        hint = f"PyTorch and a conversion need {MIN_MEMORY_GB} GB."
+        return Finding(name="memory", status="error", found=found, hint=hint)
+    if size < GOOD_MEMORY_GB * 1e9:
+        hint = "Close other programs while converting."
+        return Finding(name="memory", status="warning", found=found, hint=hint)
+    return Finding(name="memory", status="ok", found=found)
+
+
+def _writable_finding(target: Path) -> Finding:
+    folder = next(p for p in (target.parent, *target.parents) if p.is_dir())
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        found = f"{folder}: {error.strerror}"
+        hint = "Choose a --target inside a folder that you may write to."
+        return Finding(name="write permission", status="error", found=found, hint=hint)
+    return Finding(name="write permission", status="ok", found=str(folder))
+
+
+def _path_finding(target: Path) -> Finding:
+    found = f"{len(str(target))} characters"
+    if os.name == "nt" and len(str(target)) > WINDOWS_MAX_TARGET_CHARACTERS:
+        hint = "Choose a shorter --target, such as one right in your user folder."
+        return Finding(name="path length", status="warning", found=found, hint=hint)
+    return Finding(name="path length", status="ok", found=found)
+
+
+def _network_finding(plan: Plan, wheelhouse: Path | None) -> Finding:
+    if wheelhouse is not None:
+        return Finding(name="network", status="ok", found=f"not used; wheels from {wheelhouse}")
+    proxies = {k: v for k, v in urllib.request.getproxies().items() if k in ("http", "https")}
+    found = ", ".join(f"{kind} proxy {address}" for kind, address in sorted(proxies.items()))
+    indexes = ", ".join(PipConfiguration.read(plan.python).indexes)
+    return Finding(
+        name="network",
+        status="ok",
+        found=without_credentials(f"{found or 'no proxy'}; index: {indexes or 'pypi.org'}"),
+    )
+
+
+# --- Downloads: resumed, checked, several at once -----------------------------------------------
+
+CHUNK_BYTES = 1 << 18
+CONCURRENT_DOWNLOADS = 4
+PARTIAL_CONTENT, RANGE_REFUSED = 206, 416
+RETRY_STATUSES = (408, 429, 500, 502, 503, 504)
+STORAGE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Patience:
+    """With the network."""
+
+    timeout_s: float = 30.0
+    """Without a byte."""
+    retries: int = 4
+    """In a row without progress; the waits between them double, from one second on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PipConfiguration:
+    """Where pip looks for packages on this machine: a mirror, a folder of wheels."""
+
+    indexes: tuple[str, ...]
+    is_default_replaced: bool
+    """Its index stands in for pypi.org, rather than beside it."""
+    folders: tuple[Path, ...]
+
+    @classmethod
+    def read(cls, python: str | None) -> PipConfiguration:
+        """From pip's files and variables, as pip itself reads them; nothing without pip."""
+        command = [python or sys.executable, "-m", "pip", "config", "list"]
+        try:
+            listed = subprocess.check_output(
+                command, text=True, timeout=60, stderr=subprocess.DEVNULL, env=child_environment()
+            )
+        except (OSError, subprocess.SubprocessError):
+            listed = ""
+        values: dict[str, list[str]] = {}
+        for scope in ("global", "install", ":env:"):
+            for key, value in re.findall(rf"^{scope}\.([\w-]+)='(.*)'$", listed, re.MULTILINE):
+                values[key] = value.replace("\\n", " ").split()
+        own = [index for index in values.get("index-url", []) if "//pypi.org/" not in index]
+        folders = [
+            urllib.request.url2pathname(v.removeprefix("file://"))
+            for v in values.get("find-links", [])
+        ]
+        return cls(
+            indexes=(*own, *values.get("extra-index-url", [])),
+            is_default_replaced=bool(own),
+            folders=tuple(Path(folder) for folder in folders if Path(folder).is_dir()),
+        )
+
+
+class Downloader:
+    """Brings wheels into a folder; what is there already and right is not fetched again."""
+
+    def __init__(
+        self, folder: Path, configuration: PipConfiguration, emit: Emit, network: Patience
+    ) -> None:
+        self._folder, self._configuration, self._emit = folder, configuration, emit
+        self._network = network
+        self._lock = threading.Lock()
+        self._is_stopped = threading.Event()
+        self._done_bytes = self._total_bytes = 0
+        self._told_s = 0.0
+
+    def fetch(self, wheels: Sequence[Wheel]) -> list[Path]:
+        """The paths of the wheels, all of them checked."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._total_bytes = sum(wheel.size_bytes or 0 for wheel in wheels)
+        pool = ThreadPoolExecutor(CONCURRENT_DOWNLOADS)
+        try:
+            return list(pool.map(self._fetch_one, wheels))
+        finally:
+            self._is_stopped.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _fetch_one(self, wheel: Wheel) -> Path:
+        path = self._folder / wheel.file_name
+        if is_intact(path, wheel):
+            self._count(wheel.size_bytes or 0)
+            return path
+        for folder in self._configuration.folders:
+            if is_intact(folder / wheel.file_name, wheel):
+                copy_whole(folder / wheel.file_name, path)
+                self._count(wheel.size_bytes or 0)
+                return path
+        problem: InstallError | None = None
+        for url in self._addresses(wheel):
+            try:
+                self._download(url, wheel, path)
+                return path
+            except InstallError as error:
+                problem = error
+        assert problem is not None
+        raise problem
+
+    def _addresses(self, wheel: Wheel) -> Iterator[str]:
+        """Where the wheel may be had, in the order in which to ask."""
+        if not self._configuration.is_default_replaced:
+            yield wheel.url
+        for index in self._configuration.indexes:
+            if url := find_in_index(index, wheel, self._network.timeout_s):
+                yield url
+        if self._configuration.is_default_replaced:
+            yield wheel.url
+
+    def _download(self, url: str, wheel: Wheel, path: Path) -> None:
+        part = path.with_name(f"{path.name}.part")
+        self._count(_size(part))
+        failures = 0
+        while True:
+            before = _size(part)
+            try:
+                self._receive(url, wheel, part)
+                if is_intact(part, wheel):
+                    part.replace(path)
+                    return
+                problem = "what came does not have the SHA-256 of the lock file"
+                self._discard(part)
+                failures = max(failures, self._network.retries - 1)  # once more, not often
+            except urllib.error.HTTPError as error:
+                problem = f"the server answers {error.code} {error.reason}"
+                if error.code == RANGE_REFUSED:
+                    self._discard(part)
+                elif error.code not in RETRY_STATUSES:
+                    failures = self._network.retries
+            except (OSError, HTTPException) as error:
+                if isinstance(error, OSError) and error.errno in STORAGE_ERRORS:
+                    raise
+                problem = str(getattr(error, "reason", None) or error)
+            failures = 0 if _size(part) > before else failures + 1
+            if failures > self._network.retries:
+                raise InstallError(
+                    "download",
+                    f"Could not download {url}: {problem}.",
+                    hint="Check the connection and run the same again: it goes on where it was. "
+                    "Without a connection, use --wheelhouse.",
+                )
+            if self._is_stopped.wait(2.0 ** (failures - 1) if failures else 0.0):
+                raise KeyboardInterrupt
+
+    def _receive(self, url: str, wheel: Wheel, part: Path) -> None:
+        """Append to what is there of the file, if the server can, until the answer ends."""
+        have = _size(part)
+        if have and have == wheel.size_bytes:
+            return
+        headers = {"Range": f"bytes={have}-"} if have else {}
+        with open_url(url, headers, self._network.timeout_s) as answer:
+            if "text/html" in answer.headers.get("Content-Type", ""):
+                raise OSError("a web page came instead of the file")
+            if have and answer.status != PARTIAL_CONTENT:
+                self._discard(part)
+                have = 0
+            with part.open("ab") as file:
+                while chunk := answer.read1(CHUNK_BYTES):  # what is there, without waiting
+                    if self._is_stopped.is_set():
+                        raise KeyboardInterrupt
+                    file.write(chunk)
+                    have += len(chunk)
+                    self._count(len(chunk))
+                    if wheel.size_bytes is not None and have > wheel.size_bytes:
+                        return
+        if wheel.size_bytes is not None and have < wheel.size_bytes:
+            raise OSError(f"the connection ended after {have} of {wheel.size_bytes} bytes")
+
+    def _discard(self, part: Path) -> None:
+        self._count(-_size(part))
+        part.unlink(missing_ok=True)
+
+    def _count(self, number_bytes: int) -> None:
+        with self._lock:
+            self._done_bytes += number_bytes
+            is_last = self._done_bytes >= self._total_bytes
+            if not is_last and time.monotonic() - self._told_s < 0.2:
+                return
+            self._told_s = time.monotonic()
+            step = min(self._done_bytes, self._total_bytes)
+            self._emit(
+                {"type": "progress", "stage": "download", "step": step, "steps": self._total_bytes}
+            )
+
+
+def open_url(url: str, headers: dict[str, str], timeout_s: float) -> Any:
+    """The answer to a GET; a name and password in the address become a header."""
+    parts = urllib.parse.urlsplit(url)
+    if parts.username is not None:
+        user, password = (urllib.parse.unquote(v or "") for v in (parts.username, parts.password))
+        secret = base64.b64encode(f"{user}:{password}".encode()).decode()
+        headers = {**headers, "Authorization": f"Basic {secret}"}
+        url = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    return urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=timeout_s)
+
+
+def _size(part: Path) -> int:
+    return part.stat().st_size if part.exists() else 0
+
+
+def is_intact(path: Path, wheel: Wheel) -> bool:
+    """The file is there and has the wheel's SHA-256."""
+    if not path.is_file() or wheel.size_bytes not in (None, path.stat().st_size):
+        return False
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == wheel.sha256
+
+
+def copy_whole(source: Path, path: Path) -> None:
+    """Copy a file; it has its name only when all of it is there."""
+    part = path.with_name(f"{path.name}.part")
+    shutil.copyfile(source, part)
+    part.replace(path)
+
+
+def find_in_index(index: str, wheel: Wheel, timeout_s: float) -> str | None:
+    """The address of a wheel in a package index (PEP 503 or 691); None: it has no such file."""
+    page = f"{index.rstrip('/')}/{wheel.name}/"
+    accept = "application/vnd.pypi.simple.v1+json, text/html;q=0.5"
+    address = f"{page}index.html" if page.startswith("file:") else page
+    try:
+        with open_url(address, {"Accept": accept}, timeout_s) as answer:
+            text = answer.read(50_000_000).decode("utf-8", "replace")
+    except (OSError, HTTPException):
+        return None
+    for link in re.findall(r'(?:href=|"url":\s*)"([^"]+)"', text):
+        url = urllib.parse.urljoin(page, link.split("#")[0].replace("&amp;", "&"))
+        if urllib.parse.unquote(url.rsplit("/", 1)[-1]) == wheel.file_name:
+            return url
+    return None
+
+
+# --- Child processes ----------------------------------------------------------------------------
+
+INHERITED_VARIABLES = re.compile(
+    r"PATH|HOME|LANG|LC_\w+|TMP|TEMP|TMPDIR|XDG_\w+|(HTTPS?|ALL|NO)_PROXY|SSL_CERT_(FILE|DIR)"
+    r"|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE|PIP_\w+|UV_\w+|OMP_NUM_THREADS|CUDA_\w+|LD_LIBRARY_PATH"
+    r"|SYSTEM(ROOT|DRIVE)|WINDIR|COMSPEC|PATHEXT|USERPROFILE|(LOCAL)?APPDATA|PROGRAM\w+"
+    r"|PROCESSOR_\w+|NUMBER_OF_PROCESSORS",
+    re.IGNORECASE,
+)
+
+
+def child_environment(**more: str) -> dict[str, str]:
+    """What a child process needs of our environment, and no more."""
+    kept = {k: v for k, v in os.environ.items() if INHERITED_VARIABLES.fullmatch(k)}
+    return {**kept, "PYTHONUTF8": "1", **more}
+
+
+class Runner:
+    """Runs programs to their end, their output in the log; they end with us if we are ended."""
+
+    def __init__(self, log_path: Path) -> None:
+        self._log_path = log_path
         self.tail: deque[str] = deque(maxlen=15)
 
-    def install(self) -> None:
-        """Make the environment; `.complete` appears only at the very end.
-
-        After a failure the next run goes on; after an interruption, which may have left a package
-        half written, it starts over.
-        """
-        (self.target / COMPLETE).unlink(missing_ok=True)
-        self._stage("create_environment")
-        self._create_environment()
-        (self.target / UNFINISHED).touch()
-        try:
-            self._install_packages()
-        except InstallError:
-            (self.target / UNFINISHED).unlink()
-            raise
-        (self.target / UNFINISHED).unlink()
-        temporary = self.target / f"{COMPLETE}.part"
-        temporary.write_text(json.dumps(self.plan.contents, indent=1), encoding="utf-8")
-        temporary.replace(self.target / COMPLETE)
-
-    def _install_packages(self) -> None:
-        self._stage("install_torch")
-        if self.plan.torch:
-            self._install_torch(self.plan.torch)
-        self._stage("install_packages")
-        if self._pip(self.plan.requirements) != 0:
-            self._fail("The packages could not be installed.")
-        self._stage("verify")
-        self._verify()
-
-    def _create_environment(self) -> None:
-        """Keep a sound environment of the same Python; replace an interrupted or another one."""
-        if self.target.exists():
-            if not (self.target / UNFINISHED).exists() and self._has_same_python():
-                return
-            remove_environment(self.target)
-        self.target.mkdir(parents=True)
-        (self.target / UNFINISHED).touch()
-        if self._run([self.plan.python, "-m", "venv", str(self.target)]) != 0:
-            self._fail(
-                "The virtual environment could not be made.",
-                hint="On Debian and Ubuntu install the package python3-venv.",
-            )
-
-    def _has_same_python(self) -> bool:
-        try:
-            python = str(environment_python(self.target))
-            return interpreter_version(python) == self.plan.python_version
-        except InstallError:
-            return False
-
-    def _install_torch(self, requirement: str) -> None:
-        """First as pip is configured on this machine, then with PyTorch's own index."""
-        if self._pip([requirement]) == 0:
-            return
-        index = self.plan.torch_index
-        if index is None or self._pip([requirement], "--extra-index-url", index) != 0:
-            self._fail(f"{requirement} could not be installed.")
-
-    def _pip(self, requirements: Sequence[str], *options: str) -> int:
-        """Run pip in the environment, counting the requirements it takes up; its exit status."""
-        waiting = {re.split(r"[=<>;\[ ]", r, maxsplit=1)[0].lower() for r in requirements}
-        steps = len(waiting)
-
-        def count(line: str) -> None:
-            taken = re.match(r"(?:Collecting|Requirement already satisfied:) ([\w.-]+)", line)
-            if taken and (name := taken[1].lower().replace("_", "-")) in waiting:
-                waiting.remove(name)
-                counts = {"step": steps - len(waiting), "steps": steps}
-                self.emit({"type": "progress", "stage": self.stage, **counts})
-
-        pip = [str(environment_python(self.target)), "-I", "-m", "pip", "install", *options]
-        quiet = ["--no-input", "--disable-pip-version-check", "--progress-bar", "off"]
-        return self._run([*pip, *quiet, "--no-compile", *requirements], count)
-
-    def _verify(self) -> None:
-        """The build of torch that was asked for is the one that loads."""
-        if self.plan.torch is None:
-            return
-        code = "import torch; print('torch', torch.__version__, 'CUDA', torch.version.cuda)"
-        command = [str(environment_python(self.target)), "-I", "-c", code]
-        builds: list[str] = []
-        if self._run(command, builds.append) != 0:
-            self._fail("PyTorch was installed but does not load.")
-        build = next(line.rstrip() for line in builds if line.startswith("torch "))
-        if build.endswith("CUDA None") != (self.plan.device == "cpu"):
-            self._fail(
-                f"Expected PyTorch's {self.plan.device} build, got {build}.",
-                hint="Name the build with --device cpu or --device cuda.",
-            )
-
-    def _run(self, command: Sequence[str], on_line: Callable[[str], None] | None = None) -> int:
-        """Run a command to its end, its output in the log; ended with us if we are ended."""
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
+    def __call__(
+        self,
+        command: Sequence[str],
+        on_line: Callable[[str], None] | None = None,
+        **environment: str,
+    ) -> bool:
+        """True when the program ends with the status 0."""
         with (
-            (self.target / LOG).open("a", encoding="utf-8") as log,
+            self._log_path.open("a", encoding="utf-8") as log,
             subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                env=environment | {"PYTHONUTF8": "1"},
+                env=child_environment(**environment),
                 text=True,
                 encoding="utf-8",
                 errors="replace",
             ) as process,
         ):
             try:
-                log.write(f"$ {' '.join(command)}\n")
+                log.write(f"$ {without_credentials(' '.join(command))}\n")
                 for line in process.stdout or ():
-                    log.write(line)
-                    self.tail.append(line.rstrip())
+                    log.write(without_credentials(line))
+                    self.tail.append(without_credentials(line.rstrip()))
                     if on_line:
                         on_line(line)
-                return process.wait()
+                return process.wait() == 0
             except BaseException:
                 process.terminate()
                 raise
 
-    def _stage(self, name: str) -> None:
-        self.stage, index = name, STAGES.index(name)
-        self.emit({"type": "stage", "name": name, "index": index, "count": len(STAGES)})
-
-    def _fail(self, message: str, *, hint: str = "") -> NoReturn:
-        raise InstallError(
-            "environment_missing",
-            f"{message} The last lines of pip:\n" + "\n".join(self.tail),
-            hint=hint or f"See {self.target / LOG}; check the connection and run the same again.",
+    def failure(self, code: str, message: str, hint: str = "") -> InstallError:
+        """The error for a program that failed, with its last words."""
+        return InstallError(
+            code,
+            f"{message} The last lines of its output:\n" + "\n".join(self.tail),
+            hint=hint or f"The whole output is in {self._log_path}; run the same again.",
         )
 
 
-def remove_environment(target: Path) -> None:
-    """Delete an environment; an error if the folder holds anything else."""
-    if not target.exists():
-        return
-    is_empty = target.is_dir() and not any(target.iterdir())
-    if not is_empty and not any((target / name).exists() for name in ("pyvenv.cfg", UNFINISHED)):
+# --- Installation: made beside, verified, then put in place -------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workplace:
+    """The folder beside the target in which everything happens until the very end."""
+
+    folder: Path
+
+    @classmethod
+    def of(cls, target: Path) -> Workplace:
+        return cls(folder=target.with_name(f"{target.name}.work"))
+
+    @property
+    def wheels(self) -> Path:
+        return self.folder / "wheels"
+
+    @property
+    def environment(self) -> Path:
+        return self.folder / "environment"
+
+    @property
+    def previous(self) -> Path:
+        """The environment that was in place, while it is being replaced."""
+        return self.folder / "previous"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / LOG
+
+    @contextlib.contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Keep a second installer out; the system lets go when this process ends, however."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / "lock").open("a") as file:
+            try:
+                if os.name == "nt":
+                    import msvcrt
+
+                    msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+                else:
+                    import fcntl
+
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise InstallError(
+                    "busy",
+                    f"Another installation into {self.folder.with_suffix('')} is running.",
+                    hint="Wait for its end, or cancel it.",
+                ) from error
+            yield
+
+
+def environment_python(environment: Path) -> Path:
+    """The interpreter of an environment."""
+    return environment / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+def managed_pythons(target: Path) -> Path:
+    """Where uv keeps the Python that it brings for a target."""
+    return target.with_name(f"{target.name}.python")
+
+
+class Installer:
+    """Carries out a plan, stage by stage; every step is reported through `emit`."""
+
+    def __init__(
+        self, plan: Plan, emit: Emit, *, wheelhouse: Path | None, tool: str, network: Patience
+    ) -> None:
+        self.plan, self.emit, self.wheelhouse, self.tool = plan, emit, wheelhouse, tool
+        self.network = network
+        self.work = Workplace.of(plan.target)
+        self.run = Runner(self.work.log)
+
+    def install(self, *, with_conversion: bool) -> dict[str, Any]:
+        """Make the environment; the target is touched only when it is ready.
+
+        Returns:
+            What `verify` found.
+        """
+        recover(self.plan.target)
+        refuse_foreign(self.plan.target)
+        stage(self.emit, "preflight")
+        check_fitness(preflight(self.plan, wheelhouse=self.wheelhouse), self.emit)
+        found: dict[str, Any] = {}
+        if not self.plan.is_satisfied_by(self.work.environment):
+            self._build()
+        stage(self.emit, "verify")
+        found = verify(self.work.environment, self.plan, self.run, with_conversion=with_conversion)
+        stage(self.emit, "replace")
+        replace_environment(self.plan.target)
+        return found
+
+    def _build(self) -> None:
+        stage(self.emit, "download")
+        wheels, uv = self._download()
+        stage(self.emit, "create_environment")
+        shutil.rmtree(self.work.environment, ignore_errors=True)
+        if uv:
+            self._create_with_uv(uv)
+        else:
+            self._create_with_venv()
+        stage(self.emit, "install")
+        if wheels and uv:
+            self._install_with_uv(uv, wheels)
+        elif wheels:
+            self._pip("--no-index", "--no-deps", *map(str, wheels), count=len(wheels))
+        if self.plan.unlocked:
+            self._pip(*self.plan.unlocked, count=len(self.plan.unlocked))
+        write_whole(self.work.environment / COMPLETE, json.dumps(self.plan.contents, indent=1))
+
+    def _download(self) -> tuple[list[Path], str | None]:
+        """The locked wheels, and uv if it is to be used."""
+        if self.plan.lock is None:
+            return [], None
+        configuration = (
+            PipConfiguration(indexes=(), is_default_replaced=True, folders=(self.wheelhouse,))
+            if self.wheelhouse
+            else PipConfiguration.read(self.plan.python)
+        )
+        wheels = self.plan.lock.wheels
+        if self.wheelhouse:
+            check_wheelhouse(self.wheelhouse, wheels)
+        downloader = Downloader(self.work.wheels, configuration, self.emit, self.network)
+        paths = downloader.fetch(wheels)
+        return paths, self._find_uv(configuration)
+
+    def _find_uv(self, configuration: PipConfiguration) -> str | None:
+        """The program uv: the one on PATH, else from its wheel; None: venv and pip do it.
+
+        What pip has to find is left to pip altogether, which knows this machine's settings.
+        """
+        assert self.plan.lock is not None
+        if self.tool == "pip" or (self.plan.unlocked and self.tool == "auto"):
+            return None
+        if found := shutil.which("uv"):
+            return found
+        try:
+            if self.plan.lock.uv is None:
+                raise InstallError("download", "The lock file names no uv.", hint="")
+            if self.wheelhouse:
+                check_wheelhouse(self.wheelhouse, [self.plan.lock.uv])
+            silent = Downloader(self.work.wheels, configuration, lambda event: None, self.network)
+            (path,) = silent.fetch([self.plan.lock.uv])
+            return str(unpack_uv(path, self.work.folder))
+        except InstallError as error:
+            if self.tool == "uv" or self.plan.python is None:
+                raise InstallError(
+                    "download",
+                    f"uv is needed here, but: {error}",
+                    hint="Install uv or Python 3.11 and run the same again.",
+                ) from error
+            return None
+
+    def _create_with_uv(self, uv: str) -> None:
+        managed = managed_pythons(self.plan.target)
+        python = self.plan.python or self.plan.python_version
+        command = [uv, "venv", "--relocatable", "--no-project", "--no-config", "--python", python]
+        if not self.run([*command, str(self.work.environment)], UV_PYTHON_INSTALL_DIR=str(managed)):
+            raise self.run.failure("install", "uv could not make the environment.")
+
+    def _install_with_uv(self, uv: str, wheels: Sequence[Path]) -> None:
+        python = str(environment_python(self.work.environment))
+        command = [uv, "pip", "install", "--offline", "--no-index", "--no-deps", "--no-config"]
+        command += ["--cache-dir", str(self.work.folder / "uv-cache"), "--python", python]
+        if not self.run([*command, *map(str, wheels)]):
+            raise self.run.failure("install", "uv could not install the packages.")
+
+    def _create_with_venv(self) -> None:
+        if self.plan.python is None:
+            raise InstallError(
+                "install",
+                f"Python {self.plan.python_version} is needed and not there.",
+                hint="Install it and name it with --python.",
+            )
+        if not self.run([self.plan.python, "-m", "venv", str(self.work.environment)]):
+            hint = "On Debian and Ubuntu install the package python3-venv."
+            raise self.run.failure("install", "The environment could not be made.", hint)
+
+    def _pip(self, *arguments: str, count: int) -> None:
+        """Run pip in the environment, counting what it takes up."""
+        taken = 0
+
+        def on_line(line: str) -> None:
+            nonlocal taken
+            if re.match(r"(?:Processing|Collecting|Requirement already satisfied:) ", line):
+                taken = min(taken + 1, count)
+                self.emit({"type": "progress", "stage": "install", "step": taken, "steps": count})
+
+        python = str(environment_python(self.work.environment))
+        pip = [python, "-I", "-m", "pip", "install", "--no-compile", "--no-input"]
+        quiet = ["--disable-pip-version-check", "--progress-bar", "off"]
+        if not self.run([*pip, *quiet, *arguments], on_line):
+            raise self.run.failure("install", "pip could not install the packages.")
+
+
+def stage(emit: Emit, name: str) -> None:
+    """Tell that a stage begins."""
+    emit({"type": "stage", "name": name, "index": STAGES.index(name), "count": len(STAGES)})
+
+
+def check_fitness(findings: Sequence[Finding], emit: Emit) -> None:
+    """Report the findings; an error if one of them rules the installation out."""
+    emit({"type": "preflight", "findings": [asdict(finding) for finding in findings]})
+    for finding in findings:
+        if finding.status == "warning":
+            message = f"{finding.name}: {finding.found}. {finding.hint}"
+            emit({"type": "warning", "code": "preflight", "message": message})
+    if problems := [finding for finding in findings if finding.status == "error"]:
+        raise InstallError(
+            "preflight",
+            "; ".join(f"{finding.name}: {finding.found}" for finding in problems) + ".",
+            hint=" ".join(finding.hint for finding in problems),
+        )
+
+
+def check_wheelhouse(folder: Path, wheels: Sequence[Wheel]) -> None:
+    """Every wheel is in the folder and is the right one."""
+    if bad := [
+        wheel.file_name for wheel in wheels if not is_intact(folder / wheel.file_name, wheel)
+    ]:
+        raise InstallError(
+            "download",
+            f"Expected {len(wheels)} wheels in {folder}; missing or damaged: {', '.join(bad[:5])}"
+            + (f" and {len(bad) - 5} more." if len(bad) > 5 else "."),
+            hint="Make the folder with --make-wheelhouse of the same release, on a machine of the "
+            "same kind with the same Python.",
+        )
+
+
+def unpack_uv(wheel: Path, folder: Path) -> Path:
+    """The program out of uv's wheel, which is a zip file."""
+    name = "uv.exe" if os.name == "nt" else "uv"
+    program = folder / name
+    with zipfile.ZipFile(wheel) as archive:
+        (entry,) = (n for n in archive.namelist() if n.endswith(f".data/scripts/{name}"))
+        program.write_bytes(archive.read(entry))
+    program.chmod(0o700)
+    return program
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file; it has its name only when all of it is there."""
+    part = path.with_name(f"{path.name}.part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
+
+
+def replace_environment(target: Path) -> None:
+    """Put the new environment in the old one's place, and tidy up."""
+    work = Workplace.of(target)
+    repoint_scripts(work.environment, target)
+    try:
+        if target.exists():
+            target.rename(work.previous)
+        work.environment.rename(target)
+    except OSError as error:
+        recover(target)
+        raise InstallError(
+            "output",
+            f"The new environment is ready, but the old one cannot be moved: {error}.",
+            hint="Close the programs that use it (Blender's worker too) and run the same again: "
+            "nothing will be downloaded again.",
+        ) from error
+    if work.log.exists():
+        shutil.copyfile(work.log, target / LOG)
+    shutil.rmtree(work.folder, ignore_errors=True)
+
+
+def recover(target: Path) -> None:
+    """Bring an environment back that was set aside by an installer that did not end."""
+    previous = Workplace.of(target).previous
+    if previous.exists() and not target.exists():
+        previous.rename(target)
+    shutil.rmtree(previous, ignore_errors=True)
+
+
+def repoint_scripts(environment: Path, target: Path) -> None:
+    """Scripts name the environment's interpreter by its path, which is about to change."""
+    old, new = os.fsencode(environment), os.fsencode(target)
+    for path in environment_python(environment).parent.iterdir():
+        if path.is_file() and not path.is_symlink() and path.suffix != ".exe":
+            content = path.read_bytes()
+            if old in content and b"\0" not in content:
+                path.write_bytes(content.replace(old, new))
+
+
+def refuse_foreign(target: Path) -> None:
+    """An error if the target holds anything but an environment."""
+    is_free = not target.exists() or (target.is_dir() and not any(target.iterdir()))
+    if not is_free and not any((target / name).is_file() for name in ("pyvenv.cfg", COMPLETE)):
         raise InstallError(
             "option",
-            f"Expected a virtual environment or a free path, but {target} holds something else.",
+            f"Expected an environment or a free path, but {target} holds something else.",
             hint="Choose another --target.",
         )
+
+
+def remove_environment(target: Path) -> int:
+    """Delete an environment and all that belongs to it; the bytes that this frees."""
+    refuse_foreign(target)
+    folders = [target, managed_pythons(target), Workplace.of(target).folder]
+    freed = sum(folder_bytes(folder) for folder in folders)
     (target / COMPLETE).unlink(missing_ok=True)
-    shutil.rmtree(target)
+    for folder in folders:
+        if folder.exists():
+            shutil.rmtree(folder)
+    return freed
+
+
+def folder_bytes(folder: Path) -> int:
+    """Sizes of all files below a folder; what a link points at is not counted."""
+    return sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())
+
+
+# --- Verification -------------------------------------------------------------------------------
+
+
+def verify(environment: Path, plan: Plan, run: Runner, *, with_conversion: bool) -> dict[str, Any]:
+    """The build of torch that was asked for is the one that loads; every stage runs."""
+    found: dict[str, Any] = {}
+    python = str(environment_python(environment))
+    if plan.lock and any(wheel.name == "torch" for wheel in plan.lock.wheels):
+        found["torch"] = loaded_torch(python, plan, run)
+    if with_conversion:
+        found["conversion"] = tiny_conversion(python, run)
+    return found
+
+
+def loaded_torch(python: str, plan: Plan, run: Runner) -> str:
+    """The version that loads."""
+    code = "import torch; print('torch', torch.__version__, 'CUDA', torch.version.cuda)"
+    lines: list[str] = []
+    if not run([python, "-I", "-c", code], lines.append):
+        raise run.failure("verify", "PyTorch was installed but does not load.")
+    build = next(line.rstrip() for line in lines if line.startswith("torch "))
+    if build.endswith("CUDA None") != (plan.device == "cpu"):
+        raise InstallError(
+            "verify",
+            f"Expected PyTorch's {plan.device} build, got {build}.",
+            hint="Name the build with --device cpu or --device cuda.",
+        )
+    return build.split()[1]
+
+
+def tiny_conversion(python: str, run: Runner) -> dict[str, Any]:
+    """A drawn picture becomes a mesh with the preset that ships: the doctor tries each stage."""
+    began_s = time.monotonic()
+    command = [python, "-s", "-m", "one2345_blender", "doctor"]
+    if not run(command, PYTHONPATH=str(HERE), PYTHONSAFEPATH="1"):
+        hint = "Install again; if that does not help, report it with the lines above."
+        raise run.failure("verify", "The packages are there, but a conversion fails.", hint)
+    return {"seconds": round(time.monotonic() - began_s, 1)}
+
+
+# --- Command line -------------------------------------------------------------------------------
 
 
 def emit_json(event: Event) -> None:
@@ -321,79 +1140,148 @@ def emit_json(event: Event) -> None:
 
 
 def emit_text(event: Event) -> None:
-    """One event as a line for people, steps left out; failures go to stderr."""
+    """One event as lines for people, steps left out; failures go to stderr."""
     match event["type"]:
         case "stage":
             print(f"[{event['index'] + 1}/{event['count']}] {event['name']}", flush=True)
+        case "preflight":
+            for finding in event["findings"]:
+                print(f"  {finding['status']:8s}{finding['name']}: {finding['found']}", flush=True)
+        case "warning":
+            print(f"warning: {event['message']}", file=sys.stderr)
         case "result":
             report = event["report"]
-            print(f"{report['status']}: {report['target']}")
-            if report["status"] == "planned":
-                print(json.dumps(report, indent=1))
+            freed = (
+                f", {report['freed_bytes'] / 1e6:.0f} MB freed" if "freed_bytes" in report else ""
+            )
+            print(f"{report['status']}: {report['target']}{freed}")
+            if "verified" in report:
+                print(f"verified: {report['verified']}")
         case "cancelled":
-            print("cancelled: the next run starts over", file=sys.stderr)
+            print("cancelled: the next run goes on", file=sys.stderr)
         case "error":
             print(f"error: {event['message']}\nhint: {event['hint']}", file=sys.stderr)
 
 
 def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
-    """The command line; `extras` becomes a list of known names."""
-    parser = argparse.ArgumentParser(prog="vendor_install.py", description=__doc__.split("\n")[0])
-    parser.add_argument("--target", type=Path, required=True, metavar="DIR", help="the folder")
+    """The command line; `extras` becomes a list of known names, paths become absolute."""
+    summary = (__doc__ or "").split("\n")[0]
+    parser = argparse.ArgumentParser(prog="vendor_install.py", description=summary)
+    parser.add_argument("--target", type=_path, metavar="DIR", help="the folder of the environment")
     parser.add_argument(
         "--extras",
-        default="pipeline",
+        default=LOCKED_EXTRA,
         type=lambda text: text.split(","),
         metavar="NAMES",
-        help=f"comma-separated, of {', '.join(EXTRAS)} (default: pipeline)",
+        help=f"comma-separated, of {', '.join(EXTRAS)} (default: {LOCKED_EXTRA})",
     )
     parser.add_argument("--device", choices=DEVICES, default="auto", help="build of PyTorch")
-    parser.add_argument("--python", default=sys.executable, metavar="EXE", help="base interpreter")
+    parser.add_argument("--python", metavar="EXE", help="base interpreter (default: this one)")
+    parser.add_argument("--tool", choices=TOOLS, default="auto", help="who installs the packages")
+    parser.add_argument(
+        "--wheelhouse", type=_path, metavar="DIR", help="take the packages from there, no network"
+    )
+    parser.add_argument(
+        "--make-wheelhouse", type=_path, metavar="DIR", help="only download the packages to there"
+    )
+    parser.add_argument(
+        "--timeout", type=float, default=Patience.timeout_s, metavar="S", help="without a byte"
+    )
+    parser.add_argument(
+        "--retries", type=int, default=Patience.retries, metavar="N", help="of a download"
+    )
     parser.add_argument("--json", action="store_true", help="events as JSON lines on stdout")
-    parser.add_argument("--dry-run", action="store_true", help="say what would be installed")
+    parser.add_argument("--dry-run", action="store_true", help="only say what it would cost")
+    parser.add_argument("--verify", action="store_true", help="convert a tiny picture as well")
     parser.add_argument("--remove", action="store_true", help="delete the environment")
     options = parser.parse_args(arguments)
-    options.target = options.target.expanduser().absolute()
+    if options.target is None and options.make_wheelhouse is None:
+        parser.error("--target is needed, or --make-wheelhouse")
     if unknown := set(options.extras) - set(EXTRAS):
         parser.error(f"--extras: expected names of {', '.join(EXTRAS)}, got {sorted(unknown)}")
+    if options.wheelhouse and options.extras != [LOCKED_EXTRA]:
+        parser.error(f"--wheelhouse: holds the packages of {LOCKED_EXTRA} alone")
     return options
+
+
+def _path(text: str) -> Path:
+    return Path(text).expanduser().resolve()
 
 
 def carry_out(options: argparse.Namespace, emit: Emit) -> Event:
     """Do what the options ask; the last event."""
-    report: dict[str, Any] = {"target": str(options.target), "status": "removed"}
+    target: Path = options.target or options.make_wheelhouse
+    report: dict[str, Any] = {"target": str(target)}
     if options.remove:
-        remove_environment(options.target)
+        with Workplace.of(target).claimed() if target.exists() else contextlib.nullcontext():
+            freed = remove_environment(target)
+        report |= {"status": "removed", "freed_bytes": freed}
         return {"type": "result", "files": {}, "report": report}
-    plan = make_plan(options.target, options.extras, options.device, options.python)
-    status = "complete" if plan.is_satisfied() else "planned" if options.dry_run else "installed"
-    if status == "installed":
-        Installer(plan, emit).install()
-    report |= {"status": status, "torch": plan.torch, **plan.contents}
-    files = {"python": str(environment_python(options.target))}
+    plan = make_plan(target, options.extras, options.device, options.python)
+    report |= plan.contents
+    if plan.lock:
+        sizes = {"download_bytes": plan.lock.download_bytes, "needed_bytes": needed_bytes(plan)}
+        report |= {"lock_file": plan.lock.name, **sizes}
+    files = {"python": str(environment_python(target))}
+    network = Patience(timeout_s=options.timeout, retries=options.retries)
+    if options.make_wheelhouse:
+        files = {"wheelhouse": str(target)}
+        report |= {"status": "wheelhouse", **make_wheelhouse(plan, target, emit, network)}
+    elif options.dry_run:
+        findings = preflight(plan, wheelhouse=options.wheelhouse)
+        is_there = plan.is_satisfied_by(target)
+        emit({"type": "preflight", "findings": [asdict(finding) for finding in findings]})
+        report["preflight"] = [asdict(finding) for finding in findings]
+        report["status"] = "complete" if is_there else "planned"
+    elif plan.is_satisfied_by(target):
+        report["status"] = "complete"
+        if options.verify:
+            with tempfile.TemporaryDirectory() as folder:
+                runner = Runner(Path(folder) / LOG)
+                report["verified"] = verify(target, plan, runner, with_conversion=True)
+    else:
+        installer = Installer(
+            plan, emit, wheelhouse=options.wheelhouse, tool=options.tool, network=network
+        )
+        with installer.work.claimed():
+            report["verified"] = installer.install(with_conversion=options.verify)
+        report["status"] = "installed"
     return {"type": "result", "files": files, "report": report}
 
 
+def make_wheelhouse(plan: Plan, folder: Path, emit: Emit, network: Patience) -> dict[str, Any]:
+    """Download the wheels of the lock file, and uv's, into a folder."""
+    if plan.lock is None:
+        raise InstallError(
+            "option", "A wheelhouse holds the locked packages.", hint="Leave --extras out."
+        )
+    stage(emit, "download")
+    wheels = [*plan.lock.wheels, *([plan.lock.uv] if plan.lock.uv else [])]
+    paths = Downloader(folder, PipConfiguration.read(plan.python), emit, network).fetch(wheels)
+    return {"wheels": len(paths), "bytes": sum(path.stat().st_size for path in paths)}
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit status: 0 done, 1 failed, 2 wrong use, 130 cancelled."""
+    """Carry out the command line; the exit status (see the top of this file)."""
     options = parse_arguments(sys.argv[1:] if arguments is None else arguments)
     emit = emit_json if options.json else emit_text
+    os.umask(0o077)  # what is made here is its user's alone
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         emit(carry_out(options, emit))
         return 0
     except KeyboardInterrupt:
         emit({"type": "cancelled"})
-        return 130
+        os._exit(130)  # without waiting for downloads that wait for the network
     except InstallError as error:
         failure = error
     except OSError as error:
-        hint = "Check free space and permissions of the target folder."
+        hint = "Check free space and permissions of the target folder, and run the same again."
         failure = InstallError("output", f"Could not write: {error}.", hint=hint)
-    log = options.target / LOG
+    log = Workplace.of(options.target).log if options.target else None
     event = {"type": "error", "code": failure.code, "message": str(failure), "hint": failure.hint}
-    emit({**event, "detail_path": str(log) if log.exists() else None})
-    return 2 if failure.code == "option" else 1
+    emit({**event, "detail_path": str(log) if log and log.exists() else None})
+    return EXIT_STATUS.get(failure.code, 1)
 
 
 if __name__ == "__main__":

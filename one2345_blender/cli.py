@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The command line: `python -m one2345_blender convert | reconstruct | views`.
+"""The command line: `python -m one2345_blender convert | reconstruct | views | download | doctor`.
 
 Exit status: 0 done; 2 bad input or wrong use, with one error and one hint on stderr; 1 unexpected,
 with a traceback in a file; 130 cancelled. The method is imported when a command runs, not before.
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, NoReturn
 from .contracts.errors import Cancelled, One2345Error, OptionError
 from .contracts.job import DEVICES, MAX_SEED, PRESETS, JobSpec
 from .contracts.job_folder import TRACEBACK_TXT
+from .installation.commands import add_installation_commands
 from .version import __version__
 
 if TYPE_CHECKING:
@@ -59,12 +60,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.json:
         print(json.dumps({**result.report, "files": result.files}, indent=1, allow_nan=False))
     else:
-        print("\n".join(result.files.values()))
-    return EXIT_DONE
+        print(options.show(options, result))
+    return EXIT_DONE if result.report.get("is_healthy", True) else EXIT_BAD_INPUT
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser; `options.run` is the command's function."""
+    """The parser; `options.run` is the command's function, `options.show` tells its result."""
     parser = _Parser(
         prog="python -m one2345_blender",
         description="A photo becomes a coloured mesh: One-2-3-45, offline, on a CPU or a GPU.",
@@ -74,6 +75,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_convert(commands)
     _add_reconstruct(commands)
     _add_views(commands)
+    add_installation_commands(commands)
     return parser
 
 
@@ -153,7 +155,7 @@ def _add_command(
     )
     parser.add_argument("--device", choices=DEVICES, default="auto", help="default: the fastest")
     parser.add_argument("--json", action="store_true", help="print the report as JSON on stdout")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, show=lambda options, result: "\n".join(result.files.values()))
     return parser
 
 
@@ -326,9 +328,13 @@ def _whole_number(low: int, high: int) -> Callable[[str], int]:
     return parse
 
 
-def _write_traceback(output_dir: Path) -> Path:
+def _write_traceback(output_dir: Path | None) -> Path:
     """The traceback being handled, beside the results where that is possible."""
-    folder = output_dir if output_dir.is_dir() else Path(tempfile.mkdtemp(prefix="one2345-"))
+    folder = (
+        output_dir
+        if output_dir and output_dir.is_dir()
+        else Path(tempfile.mkdtemp(prefix="one2345-"))
+    )
     path = folder.absolute() / TRACEBACK_TXT
     path.write_text(traceback.format_exc(), encoding="utf-8")
     return path

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import os
 import random
+import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -18,6 +19,7 @@ PACKAGE = TESTS.parent / "one2345_blender"
 ROOM_NEEDS = {
     "addon": ("bpy",),
     "pipeline": ("torch", "diffusers", "skimage", "trimesh"),
+    "installation": ("torch", "diffusers", "skimage", "trimesh"),
     "evaluation": ("torch", "diffusers", "skimage", "trimesh", "moderngl"),
     "training": ("torch", "diffusers", "moderngl"),
 }
@@ -110,3 +112,24 @@ def tiny_preset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tiny_preset import save_tiny_preset
 
     return save_tiny_preset(tmp_path_factory.mktemp("preset") / "tiny")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
+    """Mounts a disk of so many bytes; skips where mounting is not allowed."""
+    mounted: list[Path] = []
+
+    def mount(size_bytes: int) -> Path:
+        folder = tmp_path / f"disk{len(mounted)}"
+        folder.mkdir()
+        command = ["mount", "-t", "tmpfs", "-o", f"size={size_bytes}", "tmpfs", str(folder)]
+        try:
+            subprocess.run(command, check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError):
+            pytest.skip("mounting a tmpfs needs root on Linux")
+        mounted.append(folder)
+        return folder
+
+    yield mount
+    for folder in mounted:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)

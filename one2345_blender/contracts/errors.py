@@ -80,6 +80,18 @@ class OutOfMemoryError(One2345Error):
     code = "out_of_memory"
 
 
+class DownloadError(One2345Error):
+    """A file could not be had from the network."""
+
+    code = "download"
+
+
+class OfflineError(One2345Error):
+    """The network is needed, and the user has forbidden its use."""
+
+    code = "offline"
+
+
 class EnvironmentMissingError(One2345Error):
     """There is no Python environment in which the worker could run."""
 

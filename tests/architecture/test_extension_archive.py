@@ -16,11 +16,12 @@ TOP_LEVEL = {
     "blender_manifest.toml",
     "vendor_install.py",
     "pyproject.toml",
+    "locks",
     "LICENSE",
     "README.md",
     "one2345_blender",
 }
-ROOMS = {"contracts", "client", "addon", "worker", "pipeline"}
+ROOMS = {"contracts", "client", "addon", "worker", "pipeline", "installation"}
 MODULES = {"__init__.py", "__main__.py", "cli.py", "version.py"}
 
 pytestmark = pytest.mark.blender

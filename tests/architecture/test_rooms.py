@@ -21,6 +21,7 @@ CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["import
 ROOM_NEEDS = {
     "addon": "bpy",
     "pipeline": "torch",
+    "installation": "torch",
     "training": "moderngl",
     "evaluation": "torch",
 }

@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The published weights of a preset: brought here, checked, kept, removed."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ..contracts.errors import CheckpointError, OptionError, OutputError
+from ..contracts.job_folder import atomic_write, prepare_output_dir
+from ..contracts.messages import Message
+from ..pipeline.preset_folders import user_presets_folder
+from .hub import Hub
+from .published_weights import PUBLISHED, Source
+from .weights_record import FileRecord, SourceRecord, checked, read_records, write_records
+
+STAGES = ("look_up", "download")
+LICENCES_TXT = "LICENCES.txt"
+_TELL_EVERY_S = 0.2
+
+Emit = Callable[[Message], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Downloaded:
+    """What a download left behind."""
+
+    files: dict[str, str]
+    """Absolute paths by repository and path."""
+    report: dict[str, Any]
+
+
+def downloads_folder(preset: str) -> Path:
+    """Where the published files of a preset are kept.
+
+    Raises:
+        OptionError: Nothing is published for that preset.
+    """
+    if preset not in PUBLISHED:
+        raise OptionError(
+            f"preset: expected one of {', '.join(PUBLISHED)}, got {preset!r}.",
+            hint="The preset `embedded` ships with the package and needs no download.",
+        )
+    return user_presets_folder() / f"{preset}.published"
+
+
+def licences(preset: str) -> str:
+    """What the user agrees to, for people to read before anything is downloaded.
+
+    Raises:
+        OptionError: Nothing is published for that preset.
+    """
+    downloads_folder(preset)
+    lines = [
+        f"{source.holds} (https://huggingface.co/{source.repo_id}): {source.licence}."
+        for source in PUBLISHED[preset]
+    ]
+    return "\n".join(lines)
+
+
+def download(preset: str, *, hub: Hub, emit: Emit, given: Path | None = None) -> Downloaded:
+    """Bring all published files of a preset to this machine; goes on where a try before ended.
+
+    A file is taken from where it is: the folder of an earlier download, `given`, the cache that all
+    programs share, else the hub. Whichever it is, its hash is compared. What the first download
+    learns of the hub is kept, and later ones must agree with it.
+
+    Args:
+        given: A folder of files that the user has: the one that a download made elsewhere, the
+            repositories' folders, or the files side by side. A `weights.json` in it is believed
+            where this machine has none of its own.
+
+    Raises:
+        OptionError: Nothing is published for that preset.
+        OfflineError: A file is needed from the network, which may not be used.
+        DownloadError: The hub does not give it.
+        CheckpointError: A file is not the one that was published.
+        OutputError: There is no space, or no permission.
+    """
+    folder = downloads_folder(preset)
+    prepare_output_dir(folder)
+    _stage(emit, "look_up")
+    known = read_records(folder) or (read_records(given) if given else None) or ()
+    records = tuple(_record_of(source, known, hub) for source in PUBLISHED[preset])
+    write_records(folder, records)
+    _check_space(folder, records)
+    _stage(emit, "download")
+    progress = _Progress(emit, sum(record.size_bytes for record in records))
+    files: dict[str, str] = {}
+    finished = []
+    for record in records:
+        found = []
+        for file in record.files:
+            path, file_found = _obtain(folder, record, file, given, hub, progress)
+            files[f"{record.repo_id}/{file.path}"] = str(path)
+            found.append(file_found)
+        finished.append(replace(record, files=tuple(found)))
+    write_records(folder, tuple(finished))
+    with atomic_write(folder / LICENCES_TXT) as stream:
+        text = "\n".join(f"{r.repo_id} at {r.commit}: {r.licence}" for r in finished)
+        stream.write(f"{text}\n".encode())
+    report = {
+        "preset": preset,
+        "folder": str(folder),
+        "size_bytes": progress.total_bytes,
+        "sources": {record.repo_id: record.commit for record in finished},
+    }
+    return Downloaded(files=files, report=report)
+
+
+def remove(preset: str) -> Downloaded:
+    """Delete a preset's published files and the preset made of them; the report has the freed size.
+
+    Raises:
+        OptionError: Nothing is published for that preset.
+        OutputError: Something cannot be deleted.
+    """
+    freed_bytes = 0
+    for folder in (downloads_folder(preset), user_presets_folder() / preset):
+        if not folder.is_dir():
+            continue
+        freed_bytes += sum(p.lstat().st_size for p in folder.rglob("*") if not p.is_dir())
+        try:
+            shutil.rmtree(folder)
+        except OSError as error:
+            raise OutputError(
+                f"Could not delete {folder}: {error.strerror}.",
+                hint="Close the programs that use these weights and try again.",
+            ) from error
+    return Downloaded(files={}, report={"preset": preset, "freed_bytes": freed_bytes})
+
+
+def _record_of(source: Source, known: tuple[SourceRecord, ...], hub: Hub) -> SourceRecord:
+    """What is known from before; else what the hub says."""
+    for record in known:
+        if record.repo_id == source.repo_id:
+            return record
+    return hub.look_up(source)
+
+
+def _check_space(folder: Path, records: tuple[SourceRecord, ...]) -> None:
+    have = sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file())
+    needed = sum(record.size_bytes for record in records) - have
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise OutputError(
+            f"{needed / 1e9:.1f} GB are needed in {folder}, {free / 1e9:.1f} GB are free.",
+            hint="Free some space, or set ONE2345_PRESETS to a folder elsewhere.",
+        )
+
+
+def _obtain(
+    folder: Path,
+    record: SourceRecord,
+    file: FileRecord,
+    given: Path | None,
+    hub: Hub,
+    progress: _Progress,
+) -> tuple[Path, FileRecord]:
+    """The file, from the nearest place that has it."""
+    own = Path(record.repo_id.replace("/", "--")) / file.path
+    kept, before_bytes = folder / own, progress.done_bytes
+    if kept.is_file():
+        try:
+            return kept, checked(kept, file, progress.add)
+        except CheckpointError:
+            kept.unlink()
+            progress.add(before_bytes - progress.done_bytes)
+    names = (own, Path(record.repo_id) / file.path, file.path, Path(file.path).name)
+    nearer = [given / name for name in names] if given else []
+    for path in (*nearer, hub.cached(record, file)):
+        if path is not None and path.is_file() and path.stat().st_size == file.size_bytes:
+            return path, checked(path, file, progress.add)
+    return kept, hub.fetch(record, file, kept, progress.add)
+
+
+class _Progress:
+    """Bytes of all files together, told now and then."""
+
+    def __init__(self, emit: Emit, total_bytes: int) -> None:
+        self._emit, self.total_bytes = emit, total_bytes
+        self.done_bytes = 0
+        self._told_s = 0.0
+
+    def add(self, number_bytes: int) -> None:
+        """Count bytes that are there now, or, below 0, that had to go."""
+        self.done_bytes += number_bytes
+        now_s = time.monotonic()
+        if self.done_bytes >= self.total_bytes or now_s - self._told_s > _TELL_EVERY_S:
+            self._told_s = now_s
+            step = min(self.done_bytes, self.total_bytes)
+            counts = {"step": step, "steps": self.total_bytes}
+            self._emit({"type": "progress", "stage": "download", **counts})
+
+
+def _stage(emit: Emit, name: str) -> None:
+    emit({"type": "stage", "name": name, "index": STAGES.index(name), "count": len(STAGES)})

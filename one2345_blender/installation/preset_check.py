@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether the files of a preset are all there and whole, without loading them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+
+from ..contracts.errors import CheckpointError
+from ..pipeline.preset_folders import MODEL_INDEX
+
+_HINT = "Install or download the weights again."
+
+
+def check_preset(folder: Path) -> str:
+    """What is there, in a few words.
+
+    A safetensors file says in its header how long it is, so that a short or long one is found.
+
+    Raises:
+        CheckpointError: A component is missing, or a file is damaged.
+    """
+    components = _components(folder)
+    tensors, size_bytes = 0, 0
+    for name in components:
+        files = [path for path in (folder / name).glob("*") if path.is_file()]
+        if not any(path.suffix == ".json" for path in files):
+            raise CheckpointError(f"{folder / name} holds no configuration.", hint=_HINT)
+        for path in files:
+            size_bytes += path.stat().st_size
+            if path.suffix == ".safetensors":
+                tensors += _number_of_tensors(path)
+    return f"{folder}: {len(components)} parts, {tensors} tensors, {size_bytes / 1e6:.0f} MB"
+
+
+def _components(folder: Path) -> list[str]:
+    path = folder / MODEL_INDEX
+    try:
+        index = json.loads(path.read_text(encoding="utf-8"))
+        names = [name for name, value in index.items() if isinstance(value, list)]
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
+        raise CheckpointError(f"{path} is damaged: {error}.", hint=_HINT) from error
+    if bad := [name for name in names if Path(name).name != name]:
+        raise CheckpointError(f"{path} names parts outside its folder: {bad}.", hint=_HINT)
+    return names
+
+
+def _number_of_tensors(path: Path) -> int:
+    try:
+        with safe_open(path, framework="np") as file:
+            return len(file.keys())
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path} is damaged: {error}.", hint=_HINT) from error

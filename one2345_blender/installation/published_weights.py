@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where the published weights are to be had, and under which licences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from ..contracts.errors import CheckpointError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A repository on the hub, and which of its files are needed."""
+
+    repo_id: str
+    revision: str
+    """A commit where one is known; else a branch, whose commit of the first download is kept."""
+    patterns: tuple[tuple[str, ...], ...]
+    """For each needed file, the patterns that may name it, the preferred one first."""
+    licence: str
+    holds: str
+
+
+def _component(folder: str, file: str) -> tuple[tuple[str, ...], ...]:
+    """Configuration and weights of a diffusers folder: averaged, half, or full precision."""
+    weights = (f"{file}.fp16_ema", f"{file}.fp16", file)
+    return (
+        (f"{folder}/config.json",),
+        tuple(f"{folder}/{name}.safetensors" for name in weights),
+    )
+
+
+PUBLISHED: dict[str, tuple[Source, ...]] = {
+    "zero123-xl": (
+        Source(
+            repo_id="bennyguo/zero123-xl-diffusers",
+            revision="ae385edfaf74c677408f96bd04b513483bd326ac",
+            patterns=(
+                ("model_index.json",),
+                ("scheduler/scheduler_config.json",),
+                *_component("unet", "diffusion_pytorch_model"),
+                *_component("vae", "diffusion_pytorch_model"),
+                *_component("image_encoder", "model"),
+                *_component("clip_camera_projection", "diffusion_pytorch_model"),
+            ),
+            licence="MIT (Zero-1-to-3, Columbia University and TRI); fine-tuned from Stable "
+            "Diffusion: CreativeML Open RAIL-M, whose use restrictions bind you as well",
+            holds="Zero123-XL, which makes the views",
+        ),
+        Source(
+            repo_id="One-2-3-45/code",
+            revision="main",
+            patterns=(("SparseNeuS_demo_v1/exp/lod0/checkpoints/ckpt_215000.pth",),),
+            licence="Apache-2.0 (One-2-3-45)",
+            holds="the network that reads the surface out of the views",
+        ),
+    ),
+}
+"""Preset -> where its parts come from."""
+
+
+def needed_files(source: Source, available: Sequence[str]) -> list[str]:
+    """The files of a repository that a source asks for.
+
+    Args:
+        available: All paths in the repository.
+
+    Raises:
+        CheckpointError: One of them is not there.
+    """
+    needed = []
+    for alternatives in source.patterns:
+        matches = [
+            path for pattern in alternatives for path in available if fnmatchcase(path, pattern)
+        ]
+        if not matches:
+            raise CheckpointError(
+                f"{source.repo_id} was expected to hold {alternatives[0]}; "
+                f"it has {', '.join(sorted(available)[:8])}.",
+                hint="The repository has changed: fetch the weights elsewhere, or update.",
+            )
+        needed.append(matches[0])
+    return needed

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The installer's downloads, from a server that misbehaves: resumed, checked, never half there."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from fault_server import Fault, FaultServer
+from tiny_release import PAYLOAD_BYTES, TinyRelease, wait_for
+
+
+@pytest.fixture
+def server() -> Iterator[FaultServer]:
+    with FaultServer({}) as server:
+        yield server
+
+
+@pytest.fixture
+def release(server: FaultServer, tmp_path: Path) -> TinyRelease:
+    release = TinyRelease.make(tmp_path / "release", server.url)
+    server.files.update({f"/{name}": content for name, content in release.wheels.items()})
+    return release
+
+
+def fetch(release: TinyRelease, folder: Path, **environment: str) -> tuple[int, dict]:
+    status, events = release.run(
+        "--make-wheelhouse", str(folder), "--device", "cpu", "--tool", "pip", **environment
+    )
+    return status, events[-1]
+
+
+def is_whole(release: TinyRelease, folder: Path) -> bool:
+    return {p.name: p.read_bytes() for p in folder.iterdir()} == release.wheels
+
+
+def test_what_is_there_is_not_fetched_again(
+    release: TinyRelease, server: FaultServer, tmp_path: Path
+) -> None:
+    status, result = fetch(release, tmp_path / "wheels")
+    assert status == 0 and is_whole(release, tmp_path / "wheels")
+    assert result["report"]["bytes"] == sum(map(len, release.wheels.values()))
+    asked = len(server.requests)
+    assert fetch(release, tmp_path / "wheels")[0] == 0
+    assert len(server.requests) == asked
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("cut", at=0.1),
+        Fault("cut", at=0.5),
+        Fault("cut", at=0.99),
+        Fault("stall"),
+        Fault("corrupt"),
+        Fault("too_long"),
+        Fault("too_short"),
+        Fault("html"),
+        Fault("status", code=429),
+        Fault("status", code=500),
+    ],
+    ids=lambda fault: f"{fault.kind}-{fault.at}-{fault.code}",
+)
+def test_one_mishap_is_survived(
+    release: TinyRelease, server: FaultServer, tmp_path: Path, fault: Fault
+) -> None:
+    path = f"/{release.payload_wheel}"
+    server.faults[path] = [fault]
+    assert fetch(release, tmp_path / "wheels")[0] == 0
+    assert is_whole(release, tmp_path / "wheels")
+    first, second = server.gets(path)
+    assert first == ""
+    if fault.kind in ("cut", "stall"):
+        assert second == f"bytes={int(len(release.wheels[path[1:]]) * fault.at)}-"
+
+
+def test_a_server_that_cannot_resume_sends_all_again(
+    release: TinyRelease, server: FaultServer, tmp_path: Path
+) -> None:
+    server.faults[f"/{release.payload_wheel}"] = [Fault("cut"), Fault("no_range")]
+    assert fetch(release, tmp_path / "wheels")[0] == 0
+    assert is_whole(release, tmp_path / "wheels")
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (Fault("corrupt"), "SHA-256"),
+        (Fault("html"), "web page"),
+        (Fault("status", code=403), "403"),
+        (Fault("stall", at=0.0), "timed out"),
+    ],
+    ids=lambda value: getattr(value, "kind", value),
+)
+def test_lasting_trouble_is_one_clear_error(
+    release: TinyRelease, server: FaultServer, tmp_path: Path, fault: Fault, said: str
+) -> None:
+    server.faults[f"/{release.payload_wheel}"] = [fault] * 9
+    status, error = fetch(release, tmp_path / "wheels")
+    assert (status, error["code"]) == (1, "download")
+    assert said in error["message"] and "run the same again" in error["hint"]
+    assert not (tmp_path / "wheels" / release.payload_wheel).exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=lambda n: n.name)
+def test_an_ended_download_goes_on_where_it_was(
+    release: TinyRelease, server: FaultServer, tmp_path: Path, number: signal.Signals
+) -> None:
+    folder, path = tmp_path / "wheels", f"/{release.payload_wheel}"
+    server.faults[path] = [Fault("stall")]
+    part = folder / f"{release.payload_wheel}.part"
+    process = release.start("--make-wheelhouse", str(folder), "--device", "cpu", "--timeout", "60")
+    wait_for(lambda: part.exists() and part.stat().st_size > PAYLOAD_BYTES // 3)
+    process.send_signal(number)
+    stdout, _ = process.communicate(timeout=10)
+    if number is signal.SIGTERM:
+        assert process.returncode == 130 and b'"cancelled"' in stdout.splitlines()[-1]
+    kept = part.stat().st_size
+    assert fetch(release, folder)[0] == 0
+    assert is_whole(release, folder)
+    assert server.gets(path)[-1] == f"bytes={kept}-"
+
+
+def test_a_mirror_with_a_password_is_used_and_its_password_never_told(
+    release: TinyRelease, server: FaultServer, tmp_path: Path
+) -> None:
+    for name in list(release.wheels):
+        content = server.files.pop(f"/{name}")
+        server.files[f"/files/{name}"] = content
+        page = f'<a href="../../files/{name}#sha256=0">{name}</a>'.encode()
+        server.files[f"/simple/{name.split('-')[0]}/"] = page
+    index = f"{server.url}/simple".replace("//", "//user:secret@")
+    status, _ = fetch(release, tmp_path / "wheels", PIP_INDEX_URL=index)
+    assert status == 0 and is_whole(release, tmp_path / "wheels")
+    server.files.clear()
+    status, events = release.run(
+        "--make-wheelhouse", str(tmp_path / "other"), "--device", "cpu", PIP_INDEX_URL=index
+    )
+    assert status == 1 and "secret" not in str(events)
+
+
+def test_a_full_disk_is_an_error_and_not_a_network_problem(
+    release: TinyRelease, server: FaultServer, small_disk: Callable[[int], Path]
+) -> None:
+    disk = small_disk(PAYLOAD_BYTES // 2)
+    status, error = fetch(release, disk / "wheels")
+    assert (status, error["code"]) == (1, "output") and "space" in error["message"]
+    assert len(server.gets(f"/{release.payload_wheel}")) == 1
+    assert not (disk / "wheels" / release.payload_wheel).exists()
