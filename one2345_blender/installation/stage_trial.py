@@ -8,7 +8,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import diffusers
 import numpy as np
+import transformers
+from numpy.typing import NDArray
 from PIL import Image
 
 from ..contracts.errors import One2345Error
@@ -24,6 +27,8 @@ STEPS, GRID_RESOLUTION = 1, 24
 
 def try_each_stage() -> Iterator[Finding]:
     """A finding for each stage, up to the one that fails."""
+    diffusers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.disable_progress_bar()
     began: list[tuple[str, float]] = []
 
     def on_event(event: PipelineEvent) -> None:
@@ -57,7 +62,7 @@ def try_each_stage() -> Iterator[Finding]:
         yield _failed(STAGES[0], failure)
 
 
-def shaded_ball(size_px: int) -> np.ndarray:
+def shaded_ball(size_px: int) -> NDArray[np.uint8]:
     """`(size_px, size_px, 4)` uint8: a ball lit from the upper left, on nothing."""
     axis = np.linspace(-1.25, 1.25, size_px)
     x, y = np.meshgrid(axis, axis)
