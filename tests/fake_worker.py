@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from one2345_blender.contracts.errors import ForegroundError
+from one2345_blender.contracts.errors import ElevationError, ForegroundError
 from one2345_blender.contracts.job import ElevationEstimate, JobSpec, RunReport
 from one2345_blender.contracts.job_folder import MESH_NPZ, PHOTO_PNG, atomic_write
 from one2345_blender.contracts.mesh import ColoredMesh, save_npz
@@ -46,6 +46,8 @@ VIEW_SIZE_PX = 128
 ELEVATION_DEG = 25.0
 
 _STAYS_IN = "stays_in:"
+_FAILS_IN = "fails_in_"
+"""A mode that begins so fails in the stage that follows."""
 _GREY_PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGNoaGgAAAMEAYFL09IQAAAAAElFTkSuQmCC"
 )
@@ -89,6 +91,8 @@ def convert(spec: JobSpec, on_event: OnEvent) -> FakeResult:
         while mode == _STAYS_IN + stage:
             time.sleep(0.05)
             on_event(StepDone(stage, 1, 2))
+        if mode == _FAILS_IN + stage:
+            raise ElevationError("Too little matched.")
         for step in range(3):
             time.sleep(0.1 if mode == "slow" else 0.0)
             on_event(StepDone(stage, step + 1, 3))
@@ -180,7 +184,9 @@ def misbehave(wire: Wire, mode: str) -> None:
 def main() -> None:
     mode = os.environ.get("ONE2345_FAKE_MODE", "ok")
     wire = claim_standard_streams()
-    if mode in ("ok", "slow", "noisy", "fails", "bug", "nan") or mode.startswith(_STAYS_IN):
+    if mode in ("ok", "slow", "noisy", "fails", "bug", "nan") or mode.startswith(
+        (_STAYS_IN, _FAILS_IN)
+    ):
         Server(wire, convert).serve()
     else:
         misbehave(wire, mode)

@@ -6,20 +6,22 @@ from __future__ import annotations
 import bpy
 
 from . import (
+    diagnostics,
     job_operators,
     menu,
     object_operators,
     operators,
     panels,
     picture_operators,
-    preferences,
+    preferences_page,
     properties,
+    self_test,
     session,
 )
 from .preview_icons import PREVIEW_ICONS
 
 CLASSES: tuple[type, ...] = (
-    preferences.ONE2345_AP_preferences,
+    preferences_page.ONE2345_AP_preferences,
     properties.ONE2345_PG_settings,
     operators.ONE2345_OT_image_to_mesh,
     picture_operators.ONE2345_OT_drop_pictures,
@@ -33,6 +35,8 @@ CLASSES: tuple[type, ...] = (
     object_operators.ONE2345_OT_look_through_camera,
     object_operators.ONE2345_OT_another_seed,
     object_operators.ONE2345_OT_refine,
+    diagnostics.ONE2345_OT_copy_diagnostics,
+    self_test.ONE2345_OT_self_test,
     panels.ONE2345_PT_main,
     panels.ONE2345_PT_options,
     panels.ONE2345_PT_result,

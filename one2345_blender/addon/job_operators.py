@@ -55,7 +55,7 @@ class ONE2345_OT_place_result(JobReference, bpy.types.Operator):
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         """Only where it can be seen at once."""
-        if not any(job.state.files for job in session.SESSION.jobs):
+        if not any(map(session.SESSION.can_place, session.SESSION.jobs)):
             cls.poll_message_set("No conversion is finished")
             return False
         if context.mode != "OBJECT":
@@ -65,7 +65,7 @@ class ONE2345_OT_place_result(JobReference, bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Place each of the chosen results."""
-        finished = [job for job in self.chosen_jobs() if job.state.files]
+        finished = [job for job in self.chosen_jobs() if session.SESSION.can_place(job)]
         for place_in_row, job in enumerate(finished):
             session.SESSION.place_here(job, context.scene, place_in_row=place_in_row)
             if job.state.failure is not None:

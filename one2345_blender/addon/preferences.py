@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a user sets once: which Python runs the worker, and on which device."""
+"""What a user sets once: which Python runs the worker, on which device, and for how long."""
 
 from pathlib import Path
 
@@ -19,10 +19,8 @@ DEFAULT_DEVICE = "auto"
 DEFAULT_IDLE_MINUTES = 10
 
 
-class ONE2345_AP_preferences(bpy.types.AddonPreferences):
-    """The extension's page in Blender's preferences."""
-
-    bl_idname = ROOT_PACKAGE
+class PreferenceValues:
+    """Mix-in of what is stored; `preferences_page` draws it."""
 
     python_path: bpy.props.StringProperty(
         name="Worker Python",
@@ -50,15 +48,6 @@ class ONE2345_AP_preferences(bpy.types.AddonPreferences):
         description="End the worker while Blender renders, so that the render has its memory. A "
         "conversion under way starts again afterwards",
     )
-
-    def draw(self, _context: bpy.types.Context) -> None:
-        """Draw the page."""
-        layout = self.layout
-        layout.use_property_split = True
-        layout.prop(self, "python_path")
-        layout.prop(self, "device")
-        layout.prop(self, "idle_minutes")
-        layout.prop(self, "makes_room_for_render")
 
 
 def preferred_python() -> str:
@@ -92,7 +81,7 @@ def runtime_dir() -> Path | None:
     return Path(bpy.utils.extension_path_user(ROOT_PACKAGE, path="runtime"))
 
 
-def _preferences() -> ONE2345_AP_preferences | None:
+def _preferences() -> PreferenceValues | None:
     """The stored preferences; None when the add-on was registered from a script."""
     addon = bpy.context.preferences.addons.get(ROOT_PACKAGE)
     return addon.preferences if addon else None

@@ -12,7 +12,7 @@ import bpy
 
 from ..client.environment import WorkerLaunch, current_launch
 from ..client.job_queue import Job, JobQueue
-from ..client.job_state import JobStatus, failed
+from ..client.job_state import failed
 from ..contracts.errors import One2345Error, OutputError
 from ..contracts.job import JobSpec
 from . import preferences, viewport
@@ -49,15 +49,16 @@ class Session:
         """True while there is anything to look after."""
         return self.queue.is_busy or self.queue.has_process or self._has_result_to_place()
 
-    def start(self, spec: JobSpec, placement: Placement) -> Job:
-        """Queue a job.
+    def start(self, spec: JobSpec, placement: Placement | None) -> Job:
+        """Queue a job; without a placement its result goes into no scene.
 
         Raises:
             EnvironmentMissingError: There is no Python to run the worker.
             OutputError: The job's folder cannot be written to.
         """
         job = self.queue.add(spec)
-        self._placements[spec.job_id] = placement
+        if placement is not None:
+            self._placements[spec.job_id] = placement
         return job
 
     def find(self, job_id: str) -> Job | None:
@@ -72,10 +73,14 @@ class Session:
         else:
             self.queue.resume()
         ended = self.queue.step()
-        self._unplaced += [job for job in ended if job.state.status is JobStatus.DONE]
+        self._unplaced += [job for job in ended if self.can_place(job)]
         for job in list(self._unplaced):
             if self._placements[job.spec.job_id].scene is not None and not viewport.is_user_busy():
                 self._place(job)
+
+    def can_place(self, job: Job) -> bool:
+        """True for a finished job whose result is meant for a scene."""
+        return job.state.files is not None and job.spec.job_id in self._placements
 
     def is_unplaced(self, job: Job) -> bool:
         """True for a result that waits to be placed."""

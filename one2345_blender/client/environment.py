@@ -69,9 +69,14 @@ def worker_launch(python: Path, environ: Mapping[str, str]) -> WorkerLaunch:
     return WorkerLaunch(argv=argv, env=env)
 
 
+def find_current_python(*, preferred: str, runtime_dir: Path | None) -> Path:
+    """`find_worker_python` in this process's environment."""
+    return find_worker_python(preferred=preferred, environ=os.environ, runtime_dir=runtime_dir)
+
+
 def current_launch(*, preferred: str, runtime_dir: Path | None) -> WorkerLaunch:
-    """`worker_launch` of `find_worker_python` in this process's environment."""
-    python = find_worker_python(preferred=preferred, environ=os.environ, runtime_dir=runtime_dir)
+    """`worker_launch` of `find_current_python`."""
+    python = find_current_python(preferred=preferred, runtime_dir=runtime_dir)
     return worker_launch(python, os.environ)
 
 

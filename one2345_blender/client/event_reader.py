@@ -24,6 +24,7 @@ _FIELD_TYPES: dict[str, type | tuple[type, ...]] = {
     "detail_path": (str, type(None)),
     "files": dict,
     "report": dict,
+    "versions": dict,
 }
 
 

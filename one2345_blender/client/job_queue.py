@@ -64,6 +64,8 @@ class JobQueue:
         self.idle_timeout_s = float("inf")
         self.is_paused = False
         """True between `pause` and `resume`."""
+        self.worker_versions: dict[str, str] = {}
+        """What the last worker said of its Python and packages."""
         self._current_launch = launch
         self._working_dir = working_dir
         self._worker: WorkerProcess | None = None
@@ -184,7 +186,9 @@ class JobQueue:
         job = self.current
         if self._worker is None:
             return []
-        for event in self._worker.poll():
+        events = self._worker.poll()
+        self.worker_versions = self._worker.versions or self.worker_versions
+        for event in events:
             if job is not None:
                 job.state = advance(job.state, event)
                 if job.working_since_s is None and job.state.stage_index > 0:

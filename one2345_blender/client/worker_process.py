@@ -69,6 +69,8 @@ class WorkerProcess:
         self._arrivals: queue.Queue[Message | ProtocolError | None] = queue.Queue()
         self._job_id: str | None = None
         self._has_said_hello = False
+        self.versions: dict[str, str] = {}
+        """Of the worker's Python and packages, once it has said hello."""
         self._is_cancelling = False
         self._fault: One2345Error | None = None
         try:
@@ -203,6 +205,7 @@ class WorkerProcess:
             )
             return
         self._has_said_hello = True
+        self.versions = {str(name): str(value) for name, value in hello["versions"].items()}
         if not self._is_cancelling and self._fault is None:
             self._next_step_s = None
 

@@ -3,15 +3,17 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from ..contracts.errors import CheckpointError, OptionError
 from ..contracts.job import PRESETS
+from ..contracts.preset_location import (
+    PRESETS_VARIABLE,
+    packaged_preset,
+    user_presets_folder,
+)
 
 MODEL_INDEX = "model_index.json"
-PRESETS_VARIABLE = "ONE2345_PRESETS"
-_PACKAGED = Path(__file__).parent / "presets"
 
 
 def preset_folder(preset: str) -> Path:
@@ -40,17 +42,6 @@ def preset_folder(preset: str) -> Path:
         f"preset: expected one of {', '.join(PRESETS)} or a folder with weights, got {preset!r}.",
         hint="Choose one of the presets by name.",
     )
-
-
-def packaged_preset(preset: str) -> Path:
-    """The folder of a preset that ships with the package, whether its weights are there or not."""
-    return _PACKAGED / preset
-
-
-def user_presets_folder() -> Path:
-    """Folder of the presets that the user fetched: `ONE2345_PRESETS`, else in the home folder."""
-    configured = os.environ.get(PRESETS_VARIABLE)
-    return Path(configured) if configured else Path.home() / ".one2345" / "presets"
 
 
 def _complete(folder: Path, preset: str, hint: str) -> Path:

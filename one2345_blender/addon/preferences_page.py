@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The extension's page in Blender's preferences."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import bpy
+from bpy.app.translations import pgettext_iface as iface_
+
+from ..client.disk_usage import FolderSizes
+from ..client.environment import find_current_python
+from ..contracts.errors import EnvironmentMissingError
+from ..contracts.job import PRESETS
+from ..contracts.preset_location import packaged_preset, user_presets_folder
+from . import preferences, texts
+from .diagnostics import ONE2345_OT_copy_diagnostics
+from .job_operators import ONE2345_OT_unload
+from .package_id import ROOT_PACKAGE
+from .self_test import ONE2345_OT_self_test, outcome, self_test_job
+
+SIZES = FolderSizes()
+
+
+class ONE2345_AP_preferences(preferences.PreferenceValues, bpy.types.AddonPreferences):
+    """Where things are, how they run, and whether they work."""
+
+    bl_idname = ROOT_PACKAGE
+
+    def draw(self, _context: bpy.types.Context) -> None:
+        """Draw the page."""
+        layout = self.layout
+        column = layout.column()
+        column.use_property_split = True
+        for name in ("python_path", "device", "idle_minutes", "makes_room_for_render"):
+            column.prop(self, name)
+        box = layout.box()
+        for place in places():
+            _draw_place(box, place)
+        row = layout.row()
+        row.operator(ONE2345_OT_self_test.bl_idname, icon="PLAY")
+        row.operator(ONE2345_OT_copy_diagnostics.bl_idname, icon="COPYDOWN")
+        row.operator(ONE2345_OT_unload.bl_idname, icon="MEMORY")
+        if (job := self_test_job()) is not None:
+            icon = "ERROR" if job.state.failure is not None else "INFO"
+            texts.draw_wrapped(layout, outcome(job), icon=icon)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where something lies that takes room on the disk."""
+
+    name: str
+    text: str
+    """Where it is, or why it is not there."""
+    folder: Path | None = None
+    """What is measured; None: nothing, or not ours."""
+    is_missing: bool = False
+
+
+def places() -> list[Place]:
+    """The runtime, and the weights of each preset."""
+    return [_runtime(), *map(_weights, PRESETS)]
+
+
+def _runtime() -> Place:
+    """The environment of the worker's Python; a Python of the system is not measured."""
+    try:
+        python = find_current_python(
+            preferred=preferences.preferred_python(), runtime_dir=preferences.runtime_dir()
+        )
+    except EnvironmentMissingError as error:
+        return Place(name="Runtime", text=error.message, is_missing=True)
+    environment = python.parent.parent
+    is_own = (environment / "pyvenv.cfg").is_file()
+    return Place(name="Runtime", text=str(python), folder=environment if is_own else None)
+
+
+def _weights(preset: str) -> Place:
+    for folder in (packaged_preset(preset), user_presets_folder() / preset):
+        if folder.is_dir():
+            return Place(name=preset, text=str(folder), folder=folder)
+    return Place(name=preset, text=iface_("Not on this machine"), is_missing=True)
+
+
+def _draw_place(layout: bpy.types.UILayout, place: Place) -> None:
+    text = place.text
+    if place.folder is not None:
+        size_bytes = SIZES.size_bytes(place.folder)
+        size = iface_("measuring") if size_bytes is None else f"{size_bytes / 1e6:,.0f} MB"
+        text = f"{text}  ({size})"
+    split = layout.split(factor=0.2)
+    split.label(text=place.name)
+    split.label(text=text, icon="ERROR" if place.is_missing else "NONE", translate=False)
