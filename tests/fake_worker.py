@@ -109,7 +109,7 @@ def convert(spec: JobSpec, on_event: OnEvent) -> FakeResult:
     photo_path = spec.output_dir / PHOTO_PNG
     with atomic_write(photo_path) as file:
         file.write(_GREY_PNG)
-    files = {"mesh_npz": str(path), "photo": str(photo_path)}
+    files = {"mesh_npz": str(path), "photo": str(photo_path), "foreground": str(photo_path)}
     return FakeResult(files=files, report=_report(spec).to_dict())
 
 

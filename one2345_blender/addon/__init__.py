@@ -18,6 +18,7 @@ from . import (
     self_test,
     session,
 )
+from .cli_command import CLI_COMMAND
 from .preview_icons import PREVIEW_ICONS
 
 CLASSES: tuple[type, ...] = (
@@ -39,6 +40,7 @@ CLASSES: tuple[type, ...] = (
     self_test.ONE2345_OT_self_test,
     panels.ONE2345_PT_main,
     panels.ONE2345_PT_options,
+    panels.ONE2345_PT_output,
     panels.ONE2345_PT_result,
     panels.ONE2345_PT_queue,
 )
@@ -51,12 +53,14 @@ def register() -> None:
     properties.attach()
     PREVIEW_ICONS.attach()
     menu.attach()
+    CLI_COMMAND.attach()
     session.attach()
 
 
 def unregister() -> None:
     """Take everything back and end the worker."""
     session.detach()
+    CLI_COMMAND.detach()
     menu.detach()
     PREVIEW_ICONS.detach()
     properties.detach()

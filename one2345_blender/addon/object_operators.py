@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import bpy
 
 from ..contracts.job import MAX_SEED
-from .place_result import CAMERA_PROPERTY, ROW_SPACING
+from .place_result import CAMERA_PROPERTY, point_in_row
 from .properties import settings
 
 _SMOOTH_ITERATIONS = 5
@@ -100,7 +100,6 @@ class ONE2345_OT_another_seed(OnConvertedObject, bpy.types.Operator):
         """Queue it with the object's own options and the panel's resolution."""
         placed, chosen = context.active_object, settings(context)
         scale = placed["one2345_scale"]
-        x, y, z = placed.matrix_world.translation
         is_given = (
             not placed["one2345_elevation_estimated"]
             and placed["one2345_elevation_confidence"] == 1.0
@@ -119,7 +118,7 @@ class ONE2345_OT_another_seed(OnConvertedObject, bpy.types.Operator):
             elevation_deg=placed["one2345_elevation_deg"],
             grid_resolution=chosen.grid_resolution,
             scale=scale,
-            location=(x + ROW_SPACING * scale, y, z),
+            location=point_in_row(placed.matrix_world.translation, 1, scale=scale),
         )
         return {"FINISHED"}
 

@@ -11,10 +11,10 @@ from ..client.job_state import JobStatus
 from ..contracts.errors import One2345Error, OptionError
 from ..contracts.job import PRESETS, JobSpec
 from . import session
-from .options import PRESET_RESOLUTION, ConversionOptions
+from .options import PRESET_RESOLUTION, ConversionOptions, asset_fields
 from .picture_file import picture_file
 from .picture_operators import PictureFiles
-from .place_result import Placement
+from .place_result import Placement, point_in_row
 from .preferences import preferred_device
 
 
@@ -78,8 +78,12 @@ class ONE2345_OT_image_to_mesh(PictureFiles, ConversionOptions, bpy.types.Operat
         jobs: list[Job] = []
         try:
             for place_in_row, spec in enumerate(specs):
-                placement = Placement.in_row(
-                    scene, first, scale=self.scale, place_in_row=place_in_row
+                placement = Placement(
+                    scene_uid=scene.session_uid,
+                    ground_point=point_in_row(first, place_in_row, scale=self.scale),
+                    scale=self.scale,
+                    uses_collection=self.use_collection,
+                    asset=asset_fields(self),
                 )
                 jobs.append(session.SESSION.start(spec, placement))
         except One2345Error:

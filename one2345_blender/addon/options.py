@@ -6,6 +6,7 @@ from typing import Any
 import bpy
 
 from ..contracts.job import MAX_SEED
+from .asset import AssetFields
 
 PRESET_RESOLUTION = 0
 """Value of a grid resolution that means: as the preset says."""
@@ -13,13 +14,17 @@ PRESET_RESOLUTION = 0
 
 class ConversionOptions:
     """Mix-in of Blender properties. The preset is not among them: the panel offers a choice of
-    names where the operator also takes a folder."""
+    names where the operator also takes a folder.
+
+    Limits are soft: Blender would silently replace a script's value beyond a hard one, where
+    `JobSpec` says what it expected.
+    """
 
     seed: bpy.props.IntProperty(
         name="Seed",
         description="The same seed gives the same mesh; another one imagines the far side anew",
-        min=0,
-        max=MAX_SEED,
+        soft_min=0,
+        soft_max=MAX_SEED,
     )
     estimate_elevation: bpy.props.BoolProperty(
         name="Estimate Elevation",
@@ -30,15 +35,15 @@ class ConversionOptions:
     elevation_deg: bpy.props.FloatProperty(
         name="Elevation",
         description="How far above the horizon the photo's camera stood, degrees",
-        min=-90.0,
-        max=90.0,
+        soft_min=-90.0,
+        soft_max=90.0,
         default=20.0,
     )
     grid_resolution: bpy.props.IntProperty(
         name="Mesh Resolution",
         description="Samples along each axis of the volume, 16 to 512; 0: as the preset says",
-        min=PRESET_RESOLUTION,
-        max=512,
+        soft_min=PRESET_RESOLUTION,
+        soft_max=512,
         default=PRESET_RESOLUTION,
     )
     scale: bpy.props.FloatProperty(
@@ -47,8 +52,37 @@ class ConversionOptions:
         default=1.0,
         min=1e-4,
     )
+    use_collection: bpy.props.BoolProperty(
+        name="Own Collection",
+        description="Put object and camera into the collection One-2-3-45, not the active one",
+    )
+    mark_asset: bpy.props.BoolProperty(
+        name="Mark as Asset",
+        description="Show the object in the asset browser, once the file lies in an asset library",
+    )
+    asset_author: bpy.props.StringProperty(
+        name="Author", description="Who made the asset; the asset browser shows it"
+    )
+    asset_license: bpy.props.StringProperty(
+        name="Licence", description="Under which terms others may use the asset"
+    )
+    asset_tags: bpy.props.StringProperty(
+        name="Tags", description="Words to find the asset by, separated by commas"
+    )
 
 
 def option_values(chosen: Any) -> dict[str, Any]:
     """The options and the preset of the panel's settings, as properties of the operator."""
     return {name: getattr(chosen, name) for name in ("preset", *ConversionOptions.__annotations__)}
+
+
+def asset_fields(chosen: ConversionOptions) -> AssetFields | None:
+    """What to say of the assets; None: they are not marked."""
+    if not chosen.mark_asset:
+        return None
+    tags = (tag.strip() for tag in chosen.asset_tags.split(","))
+    return AssetFields(
+        author=chosen.asset_author,
+        license=chosen.asset_license,
+        tags=tuple(tag for tag in tags if tag),
+    )

@@ -93,11 +93,32 @@ class ONE2345_PT_options(InSidebar, bpy.types.Panel):
         layout.use_property_split = True
         layout.use_property_decorate = False
         chosen = settings(context)
-        for name in ("seed", "grid_resolution", "scale", "estimate_elevation"):
+        for name in ("seed", "grid_resolution", "estimate_elevation"):
             layout.prop(chosen, name)
         row = layout.row()
         row.enabled = not chosen.estimate_elevation
         row.prop(chosen, "elevation_deg")
+
+
+class ONE2345_PT_output(InSidebar, bpy.types.Panel):
+    """Where the object goes, and whether it is an asset."""
+
+    bl_label = "Output"
+    bl_parent_id = "ONE2345_PT_main"
+    bl_options = {"DEFAULT_CLOSED"}  # noqa: RUF012 - Blender's convention
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Draw the settings of the scene."""
+        layout = self.layout
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        chosen = settings(context)
+        for name in ("scale", "use_collection", "mark_asset"):
+            layout.prop(chosen, name)
+        column = layout.column()
+        column.enabled = chosen.mark_asset
+        for name in ("asset_author", "asset_license", "asset_tags"):
+            column.prop(chosen, name)
 
 
 class ONE2345_PT_result(InSidebar, bpy.types.Panel):

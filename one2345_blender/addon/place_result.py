@@ -15,6 +15,7 @@ from mathutils import Vector
 from ..contracts.errors import OutputError
 from ..contracts.mesh import ColoredMesh, load_npz
 from . import viewport
+from .asset import AssetFields, mark_as_asset
 from .camera_import import new_camera, photo_camera_matrix, show_photo_behind
 from .mesh_import import new_mesh
 from .photo_lens import PhotoLens, photo_lens
@@ -24,6 +25,9 @@ CAMERA_PROPERTY = f"{PROPERTY_PREFIX}camera"
 """Of a mesh object: its camera object."""
 MESH_ROLE = "mesh_npz"
 PHOTO_ROLE = "photo"
+FOREGROUND_ROLE = "foreground"
+COLLECTION = "One-2-3-45"
+"""Name of the collection of results, in each scene."""
 _UNDO_MESSAGE = "Image to Mesh"
 ROW_SPACING = 1.5
 """World units of the method between the objects of one row, whose diameters are 1.24 at most."""
@@ -40,31 +44,28 @@ class Placement:
     scale: float = 1.0
     """Blender units per world unit of the method, whose cameras stand 1.2 world units away."""
 
-    @classmethod
-    def in_row(
-        cls,
-        scene: bpy.types.Scene,
-        first: Sequence[float],
-        *,
-        scale: float = 1.0,
-        place_in_row: int = 0,
-    ) -> Placement:
-        """In a row along +X that begins at `first`, where number 0 stands."""
-        x, y, z = first
-        ground_point = (x + place_in_row * ROW_SPACING * scale, y, z)
-        return cls(scene_uid=scene.session_uid, ground_point=ground_point, scale=scale)
+    uses_collection: bool = False
+    """Into the collection `COLLECTION`, not the active one."""
+    asset: AssetFields | None = None
+    """What to say of the asset; None: the object is not marked as one."""
 
     def moved_to(self, scene: bpy.types.Scene, *, place_in_row: int = 0) -> Placement:
-        """The same at another scene's 3D cursor."""
-        there = Placement.in_row(
-            scene, scene.cursor.location, scale=self.scale, place_in_row=place_in_row
-        )
-        return replace(self, scene_uid=there.scene_uid, ground_point=there.ground_point)
+        """The same at another scene's 3D cursor, or in a row that begins there."""
+        there = point_in_row(scene.cursor.location, place_in_row, scale=self.scale)
+        return replace(self, scene_uid=scene.session_uid, ground_point=there)
 
     @property
     def scene(self) -> bpy.types.Scene | None:
         """The scene, if it is still there."""
         return next((s for s in bpy.data.scenes if s.session_uid == self.scene_uid), None)
+
+
+def point_in_row(
+    first: Sequence[float], place_in_row: int, *, scale: float = 1.0
+) -> tuple[float, float, float]:
+    """Where the object with that number stands in a row along +X that begins at `first`."""
+    x, y, z = first
+    return (x + place_in_row * ROW_SPACING * scale, y, z)
 
 
 def place_result(
@@ -112,7 +113,15 @@ def place_result(
     for placed in (mesh_object, camera_object):
         _note_origin(placed, report, scale)
     mesh_object[CAMERA_PROPERTY] = camera_object
-    _link(scene, mesh_object, camera_object)
+    own_collection = _own_collection(scene) if placement.uses_collection else None
+    _link(scene, mesh_object, camera_object, own_collection)
+    if placement.asset is not None:
+        mark_as_asset(
+            mesh_object,
+            placement.asset,
+            description=f"Made from a photo, preset {report['preset']}, seed {report['seed']}",
+            picture_path=Path(files[FOREGROUND_ROLE]),
+        )
     viewport.show_vertex_colors()
     bpy.ops.ed.undo_push(message=_UNDO_MESSAGE)
     return mesh_object
@@ -154,15 +163,28 @@ def _note_origin(placed: bpy.types.Object, report: Mapping[str, Any], scale: flo
         placed[PROPERTY_PREFIX + name] = value
 
 
+def _own_collection(scene: bpy.types.Scene) -> bpy.types.Collection:
+    """The scene's collection of results, made if it is not there."""
+    found: bpy.types.Collection | None = scene.collection.children.get(COLLECTION)
+    if found is None:
+        found = bpy.data.collections.new(COLLECTION)
+        scene.collection.children.link(found)
+    return found
+
+
 def _link(
-    scene: bpy.types.Scene, mesh_object: bpy.types.Object, camera_object: bpy.types.Object
+    scene: bpy.types.Scene,
+    mesh_object: bpy.types.Object,
+    camera_object: bpy.types.Object,
+    own_collection: bpy.types.Collection | None,
 ) -> None:
     """Link both; select the mesh object unless that would take the user out of a mode."""
     current = bpy.context.view_layer
     view_layer = current if current.id_data == scene else scene.view_layers[0]
     layer_collection = view_layer.active_layer_collection
     is_shown = layer_collection.is_visible and not layer_collection.exclude
-    collection = layer_collection.collection if is_shown else scene.collection
+    active_or_root = layer_collection.collection if is_shown else scene.collection
+    collection = own_collection or active_or_root
     for placed in (mesh_object, camera_object):
         collection.objects.link(placed)
     if scene.camera is None:
@@ -171,5 +193,6 @@ def _link(
     if active is None or active.mode == "OBJECT":
         for selected in list(view_layer.objects.selected):
             selected.select_set(False, view_layer=view_layer)
-        mesh_object.select_set(True, view_layer=view_layer)
-        view_layer.objects.active = mesh_object
+        if mesh_object.visible_get(view_layer=view_layer):
+            mesh_object.select_set(True, view_layer=view_layer)
+            view_layer.objects.active = mesh_object

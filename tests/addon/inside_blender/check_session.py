@@ -26,11 +26,15 @@ def convert(tmp_path: Path, **options: object) -> set[str]:
     return result
 
 
+def placement_in(scene: bpy.types.Scene) -> Placement:
+    return Placement(scene_uid=scene.session_uid, ground_point=(0.0, 0.0, 0.0))
+
+
 def start_job(tmp_path: Path, job_id: str = "job-1") -> Job:
     spec = JobSpec(
         job_id=job_id, image_path=tmp_path / f"{job_id}.png", output_dir=tmp_path / job_id
     )
-    return session.SESSION.start(spec, Placement.in_row(bpy.context.scene, (0.0, 0.0, 0.0)))
+    return session.SESSION.start(spec, placement_in(bpy.context.scene))
 
 
 def step_until(is_reached: Callable[[], object]) -> None:
@@ -199,7 +203,7 @@ def test_a_job_survives_undo_renaming_saving_and_another_active_scene(
 def test_a_deleted_scene_s_result_goes_nowhere_unasked(tmp_path: Path) -> None:
     doomed = bpy.data.scenes.new("doomed")
     spec = JobSpec(job_id="job", image_path=tmp_path / "a.png", output_dir=tmp_path / "out")
-    job = session.SESSION.start(spec, Placement.in_row(doomed, (0.0, 0.0, 0.0)))
+    job = session.SESSION.start(spec, placement_in(doomed))
     bpy.data.scenes.remove(doomed)
     session.SESSION.wait([job])
     assert session.SESSION.is_unplaced(job) and len(bpy.data.objects) == 0

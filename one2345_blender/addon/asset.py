@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A converted object as an asset of the asset browser."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import bpy
+import numpy as np
+
+_TAG = "One-2-3-45"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AssetFields:
+    """What the user says of the assets that they make."""
+
+    author: str = ""
+    license: str = ""
+    tags: tuple[str, ...] = ()
+
+
+def mark_as_asset(
+    placed: bpy.types.Object, fields: AssetFields, *, description: str, picture_path: Path
+) -> None:
+    """Mark the object; its preview is a picture of it until Blender has rendered its own, which
+    it does in the background of a window.
+
+    Args:
+        placed: The mesh object.
+        fields: The user's.
+        description: How it was made.
+        picture_path: Of the object, cut out of its photo.
+    """
+    placed.asset_mark()
+    metadata = placed.asset_data
+    metadata.author, metadata.license = fields.author, fields.license
+    metadata.description = description
+    for tag in (_TAG, *fields.tags):
+        metadata.tags.new(tag, skip_if_exists=True)
+    _set_preview(placed, picture_path)
+    if not bpy.app.background:
+        placed.asset_generate_preview()
+
+
+def _set_preview(placed: bpy.types.Object, picture_path: Path) -> None:
+    picture = bpy.data.images.load(str(picture_path))
+    try:
+        pixels = np.zeros(4 * picture.size[0] * picture.size[1], dtype=np.float32)
+        picture.pixels.foreach_get(pixels)
+        preview = placed.preview_ensure()
+        preview.image_size = picture.size
+        preview.image_pixels_float.foreach_set(pixels)
+    finally:
+        bpy.data.images.remove(picture)
