@@ -16,12 +16,13 @@ from ..pipeline.elevation import PRIOR_ELEVATION_DEG, estimate_elevation
 from ..pipeline.matching import match_views
 from ..pipeline.model_cache import ModelCache
 from ..pipeline.view_schedule import LEVEL_OFFSETS, NUM_NEAR_VIEWS, NUM_STAGE1_VIEWS
+from ..training.cutouts import rgba_from_render
 from ..training.renders import load_rigs
 from ..training.view_data import read_split
 
 
 def main(argv: list[str]) -> None:
-    """`python -m one2345_blender.evaluation elevation`."""
+    """`python -m one2345_blender.evaluation elevation`: a line of JSON for each way to estimate."""
     parser = argparse.ArgumentParser(prog="evaluation elevation", description=__doc__)
     parser.add_argument("--data", type=Path, default=Path("out/training"))
     parser.add_argument("--split", default="val")
@@ -29,29 +30,37 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--preset", default="embedded")
     args = parser.parse_args(argv)
     pipeline = ModelCache().get(args.preset, "auto")
-    two_stages = pipeline.two_stages(seed=0)
     near = slice(NUM_STAGE1_VIEWS, NUM_STAGE1_VIEWS + NUM_NEAR_VIEWS)
-    errors: dict[str, list[float]] = {"rendered": [], "predicted": [], "prior": []}
+    errors: dict[str, list[float]] = {
+        kind: [] for kind in ("rendered", "predicted", "photo", "prior")
+    }
     num_estimated = dict.fromkeys(errors, 0)
     for name in read_split(args.data, args.split)[: args.objects]:
         rigs = load_rigs(args.data / "renders" / f"{name}.npz")
         truth_deg = float(rigs.elevation_deg[0])
+        photo = pipeline.prepare(rgba_from_render(rigs.rgb[0, 0], rigs.mask[0, 0]))
+        two_stages = pipeline.two_stages(photo, seed=0)
         _, predicted = two_stages.views_with_near_views(
-            rigs.rgb[0, 0], LEVEL_OFFSETS[:2], first_view=0, stage="views_stage1"
+            LEVEL_OFFSETS[:2], first_view=0, stage="views_stage1"
         )
         predicted = predicted[:NUM_NEAR_VIEWS]
         estimates = {"rendered": _estimate(rigs.rgb[0, near]), "predicted": _estimate(predicted)}
+        if two_stages.guessed is not None:
+            errors["photo"].append(abs(two_stages.guessed.elevation_deg - truth_deg))
         for kind, estimate in estimates.items():
             errors[kind].append(abs(estimate.elevation_deg - truth_deg))
             num_estimated[kind] += estimate.is_estimated
         errors["prior"].append(abs(PRIOR_ELEVATION_DEG - truth_deg))
     for kind, values in errors.items():
+        if not values:
+            continue
         row = {
-            "views": kind,
+            "estimated_from": kind,
             "objects": len(values),
             "median_error_deg": round(float(np.median(values)), 1),
             "mean_error_deg": round(float(np.mean(values)), 1),
-            "estimated": num_estimated[kind],
+            "within_10_deg": round(float(np.mean(np.array(values) <= 10.0)), 2),
+            "matched": num_estimated[kind],
         }
         print(json.dumps(row))
 

@@ -9,17 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
-from ..contracts.cameras import PosedImages, method_rig
 from ..contracts.errors import EmptySurfaceError
 from ..contracts.progress import ignore_events
 from ..pipeline.model_cache import ModelCache
 from ..pipeline.pipeline_one2345 import near_views_of
 from ..pipeline.view_schedule import (
-    LEVEL_OFFSETS,
     NUM_STAGE1_VIEWS,
     method_viewpoints,
-    tilted_offsets,
 )
+from ..training.cutouts import rgba_from_render
 from ..training.renders import load_rigs
 from ..training.view_data import read_split
 from .mesh_renderer import MeshRenderer
@@ -36,23 +34,14 @@ def main(argv: list[str]) -> None:
     args = parser.parse_args(argv)
     pipeline = ModelCache().get(args.preset, "cpu")
     config = pipeline.config
-    two_stages = pipeline.two_stages(seed=0)
     ious: dict[float, list[float]] = {level: [] for level in args.levels}
     for name in read_split(args.data, "val")[: args.objects]:
         rigs = load_rigs(args.data / "renders" / f"{name}.npz")
         elevation_deg = float(rigs.elevation_deg[0])
         viewpoints = method_viewpoints(elevation_deg)
-        halves = [
-            two_stages.views_with_near_views(rigs.rgb[0, 0], offsets, first_view=i, stage="sdf")
-            for i, offsets in ((0, LEVEL_OFFSETS), (4, tilted_offsets(elevation_deg)))
-        ]
-        cameras = method_rig(viewpoints, pipeline.view_size_px)
-        (level, near_level), (tilted, near_tilted) = halves
-        views = PosedImages(
-            rgb=np.concatenate([level, tilted, near_level, near_tilted]),
-            cameras=cameras,
-            reference_c2w=cameras.c2w[0],
-        )
+        photo = pipeline.prepare(rgba_from_render(rigs.rgb[0, 0], rigs.mask[0, 0]))
+        two_stages = pipeline.two_stages(photo, seed=0, elevation_deg=elevation_deg)
+        views, _ = pipeline.synthesise(two_stages, elevation_deg)
         for iso_level in args.levels:
             pipeline.reconstruction.register_to_config(iso_level=iso_level)
             try:

@@ -6,9 +6,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from ..pipeline.model_cache import load_pipeline
+from ..training.validate_lifter import guessed_views
 from ..training.validate_views import validate_views
 from ..training.view_data import RigReader
 
@@ -26,9 +28,15 @@ def main(argv: list[str]) -> None:
     args = parser.parse_args(argv)
     pipeline = load_pipeline(args.preset, torch.device("cpu"))
     reader = RigReader(args.data, args.part, rigs_per_asset=1, num_assets=args.objects)
+    rigs = reader.read_new()
+    guesses = None
+    if pipeline.photo_lifter is not None:
+        lifting = pipeline.photo_lifter, pipeline.photo_elevation
+        guesses = np.stack([guessed_views(*lifting, rigs, r) for r in range(len(rigs.rgb))])
     scores = validate_views(
         pipeline.zero123,
-        reader.read_new(),
+        guesses,
+        rigs,
         args.sheet,
         num_inference_steps=args.steps or pipeline.config.num_inference_steps_stage1,
         guidance_scale=args.guidance_scale or pipeline.config.guidance_scale,

@@ -21,6 +21,7 @@ from .posed_images import read_posed_images, scene_scale
 from .result_files import write_cameras, write_json, write_mesh, write_photo, write_png, write_views
 from .source_image import read_source_image
 from .two_stage_views import view_generator
+from .view_schedule import PoseOffset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,10 +167,16 @@ def synthesise_views(
             f"azimuth{azimuth:+g}_elevation{elevation:+g}"
             for azimuth, elevation in zip(d_azimuth_deg, d_elevation_deg, strict=True)
         ]
+        offsets = [
+            PoseOffset(-elevation, azimuth)
+            for azimuth, elevation in zip(d_azimuth_deg, d_elevation_deg, strict=True)
+        ]
+        guessed = pipeline.guess(foreground)
         views = pipeline.zero123(
             foreground.rgb[None],
-            [-elevation for elevation in d_elevation_deg],
-            d_azimuth_deg,
+            [o.d_polar_deg for o in offsets],
+            [o.d_azimuth_deg for o in offsets],
+            guess_rgb=None if guessed is None else guessed.views(offsets),
             generator=[view_generator(seed, name) for name in names],
             num_inference_steps=num_inference_steps or pipeline.config.num_inference_steps_stage1,
             guidance_scale=(

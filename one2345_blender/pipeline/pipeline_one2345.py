@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -23,6 +24,9 @@ from ..contracts.progress import (
 )
 from .elevation import MIN_CONFIDENCE, estimate_elevation
 from .foreground import ForegroundImage, prepare_foreground, segment
+from .lifting.guessed_object import GuessedObject, guess_object
+from .lifting.photo_elevation import PhotoElevation
+from .lifting.photo_lifter import PhotoLifter
 from .matching import match_views
 from .meshing import extract_mesh
 from .reconstruction.reconstructor import SparseNeuSReconstructor
@@ -60,6 +64,8 @@ class One2345Pipeline(DiffusionPipeline):
         unet, vae, image_encoder, clip_camera_projection, scheduler: See `Zero123Pipeline`.
         reconstruction: Makes the signed distance field and colours of posed views.
         segmenter: Finds the object in pictures without alpha.
+        photo_lifter, photo_elevation: Guess the object's volume and the camera's elevation from
+            the photo, which a small Zero123 starts from; None for the published weights.
         eta, drops_largest_timestep, initial_noise_scale: See `Zero123Pipeline`.
         num_inference_steps_stage1, num_inference_steps_stage2, guidance_scale: The sampler's
             settings for the 8 views and for the near views (One-2-3-45, run.py:95).
@@ -71,7 +77,10 @@ class One2345Pipeline(DiffusionPipeline):
         grid_resolution: Samples of the signed distance field along each axis.
     """
 
-    model_cpu_offload_seq = "segmenter->image_encoder->clip_camera_projection->unet->vae"
+    _optional_components: ClassVar[list[str]] = ["photo_lifter", "photo_elevation"]
+    model_cpu_offload_seq = (
+        "segmenter->photo_elevation->photo_lifter->image_encoder->clip_camera_projection->unet->vae"
+    )
 
     def __init__(
         self,
@@ -82,6 +91,8 @@ class One2345Pipeline(DiffusionPipeline):
         scheduler: DDIMScheduler,
         reconstruction: SparseNeuSReconstructor,
         segmenter: ForegroundSegmenter,
+        photo_lifter: PhotoLifter | None = None,
+        photo_elevation: PhotoElevation | None = None,
         eta: float = 1.0,
         drops_largest_timestep: bool = True,
         initial_noise_scale: float = 1.0,
@@ -102,6 +113,8 @@ class One2345Pipeline(DiffusionPipeline):
             scheduler=scheduler,
             reconstruction=reconstruction,
             segmenter=segmenter,
+            photo_lifter=photo_lifter,
+            photo_elevation=photo_elevation,
         )
         self.register_to_config(
             eta=eta,
@@ -137,17 +150,21 @@ class One2345Pipeline(DiffusionPipeline):
 
     def two_stages(
         self,
+        photo: ForegroundImage,
         *,
         seed: int,
+        elevation_deg: float | None = None,
         steps_stage1: int | None = None,
         steps_stage2: int | None = None,
         guidance_scale: float | None = None,
         on_event: OnEvent = ignore_events,
     ) -> TwoStageViews:
-        """The view generator as a conversion uses it; None: as the preset's config says."""
+        """The view generator as a conversion of `photo` uses it; None: as the config says."""
         config = self.config
         return TwoStageViews(
             zero123=self.zero123,
+            rgb=photo.rgb,
+            guessed=self.guess(photo, elevation_deg),
             seed=seed,
             steps_stage1=steps_stage1 or config.num_inference_steps_stage1,
             steps_stage2=steps_stage2 or config.num_inference_steps_stage2,
@@ -183,53 +200,70 @@ class One2345Pipeline(DiffusionPipeline):
             ForegroundError: The picture shows no object, or nothing but object.
             EmptySurfaceError: The views do not add up to a surface.
         """
-        config = self.config
+        on_event(StageStarted("foreground"))
+        foreground = self.prepare(image)
+        on_event(ViewReady("foreground", foreground.rgb))
         two_stages = self.two_stages(
+            foreground,
             seed=seed,
+            elevation_deg=elevation_deg,
             steps_stage1=num_inference_steps_stage1,
             steps_stage2=num_inference_steps_stage2,
             guidance_scale=guidance_scale,
             on_event=on_event,
         )
+        views, elevation = self.synthesise(two_stages, elevation_deg)
+        camera = views.cameras
+        silhouette = Silhouette(mask=foreground.mask, c2w=camera.c2w[0], K=camera.K)
+        mesh = self.reconstruct(
+            near_views_of(views),
+            grid_resolution or self.config.grid_resolution,
+            on_event,
+            silhouette if self.config.carves_input_silhouette else None,
+        )
+        return One2345Output(mesh=mesh, views=views, elevation=elevation, foreground=foreground)
 
-        on_event(StageStarted("foreground"))
-        foreground = self.prepare(image)
-        on_event(ViewReady("foreground", foreground.rgb))
+    def synthesise(
+        self, two_stages: TwoStageViews, elevation_deg: float | None
+    ) -> tuple[PosedImages, ElevationEstimate]:
+        """All 40 views of a photo, and the elevation that their cameras have.
 
+        Args:
+            two_stages: Bound to the photo.
+            elevation_deg: Of the photo's camera; None: estimate it.
+        """
+        on_event = two_stages.on_event
         on_event(StageStarted("views_stage1"))
         level, near_level = two_stages.views_with_near_views(
-            foreground.rgb, LEVEL_OFFSETS, first_view=0, stage="views_stage1"
+            LEVEL_OFFSETS, first_view=0, stage="views_stage1"
         )
-
         on_event(StageStarted("elevation"))
-        elevation = self._elevation(near_level[:NUM_NEAR_VIEWS], elevation_deg, on_event)
-
+        elevation = self._elevation(two_stages, near_level[:NUM_NEAR_VIEWS], elevation_deg)
         on_event(StageStarted("views_stage2"))
         tilted, near_tilted = two_stages.views_with_near_views(
-            foreground.rgb,
-            tilted_offsets(elevation.elevation_deg),
-            first_view=len(level),
-            stage="views_stage2",
+            tilted_offsets(elevation.elevation_deg), first_view=len(level), stage="views_stage2"
         )
-
         cameras = method_rig(method_viewpoints(elevation.elevation_deg), self.view_size_px)
         views = PosedImages(
             rgb=np.concatenate([level, tilted, near_level, near_tilted]),
             cameras=cameras,
             reference_c2w=cameras.c2w[0],
         )
-        silhouette = Silhouette(mask=foreground.mask, c2w=cameras.c2w[0], K=cameras.K)
-        mesh = self.reconstruct(
-            near_views_of(views),
-            grid_resolution or config.grid_resolution,
-            on_event,
-            silhouette if config.carves_input_silhouette else None,
-        )
-        return One2345Output(mesh=mesh, views=views, elevation=elevation, foreground=foreground)
+        return views, elevation
 
     def prepare(self, image: RgbArray) -> ForegroundImage:
         """The object of a picture alone, centred on white (paper section 4.1)."""
         return prepare_foreground(image, segment(image, self.segmenter), size_px=self.view_size_px)
+
+    def guess(
+        self, photo: ForegroundImage, elevation_deg: float | None = None
+    ) -> GuessedObject | None:
+        """The photo's object lifted to a volume, where the preset has networks for that."""
+        if self.photo_lifter is None or self.photo_elevation is None:
+            return None
+        return guess_object(
+            self.photo_lifter, self.photo_elevation, photo.rgb, photo.mask, elevation_deg
+        )
 
     def reconstruct(
         self,
@@ -246,17 +280,25 @@ class One2345Pipeline(DiffusionPipeline):
         return reconstruct_views(self.reconstruction, views, grid_resolution, on_event, silhouette)
 
     def _elevation(
-        self, near_views: RgbArray, given_deg: float | None, on_event: OnEvent
+        self, two_stages: TwoStageViews, near_views: RgbArray, given_deg: float | None
     ) -> ElevationEstimate:
+        """From the near views of view 0; else what the photo itself suggests; else the prior."""
         if given_deg is not None:
             return ElevationEstimate(elevation_deg=given_deg, is_estimated=False, confidence=1.0)
         estimate = estimate_elevation(
-            match_views(near_views, on_event),
+            match_views(near_views, two_stages.on_event),
             self.view_size_px,
             min_confidence=self.config.min_elevation_confidence,
         )
+        guessed = two_stages.guessed
+        if not estimate.is_estimated and guessed is not None:
+            estimate = ElevationEstimate(
+                elevation_deg=guessed.elevation_deg,
+                is_estimated=True,
+                confidence=guessed.elevation_confidence,
+            )
         if not estimate.is_estimated:
-            on_event(
+            two_stages.on_event(
                 WarningRaised(
                     "elevation_not_estimated",
                     "The camera's elevation could not be estimated: the near views contradict each "

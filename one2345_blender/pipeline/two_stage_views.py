@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..contracts.progress import OnEvent, StepDone, ViewReady
+from ..contracts.progress import OnEvent, StepDone, ViewReady, ignore_events
+from .lifting.guessed_object import GuessedObject
 from .view_schedule import INPUT_OFFSET, NEAR_OFFSETS, PoseOffset
 from .zero123.image_conditioning import whiten_background
 from .zero123.pipeline_zero123 import Zero123Pipeline
@@ -21,24 +22,27 @@ OnStep = Callable[[int, int], None]
 
 @dataclass(frozen=True, kw_only=True)
 class TwoStageViews:
-    """The view generator with the settings that all its calls in a conversion share."""
+    """The view generator, a photo, and the settings that all calls of a conversion share."""
 
     zero123: Zero123Pipeline
+    rgb: RgbArray
+    """`(S, S, 3)` uint8, the photo's object on white."""
+    guessed: GuessedObject | None
+    """What the preset's lifter, if it has one, makes of the photo."""
     seed: int
     steps_stage1: int
     steps_stage2: int
     guidance_scale: float
     resynthesises_input: bool
     """Whether view 0 is Zero123's, as in the original, or the input itself."""
-    on_event: OnEvent
+    on_event: OnEvent = ignore_events
 
     def views_with_near_views(
-        self, rgb: RgbArray, offsets: tuple[PoseOffset, ...], *, first_view: int, stage: str
+        self, offsets: tuple[PoseOffset, ...], *, first_view: int, stage: str
     ) -> tuple[RgbArray, RgbArray]:
-        """Four views from the input, then four near views from each of these.
+        """Four views from the photo, then four near views from each of these.
 
         Args:
-            rgb: `(S, S, 3)`, the input.
             offsets: Of the four views.
             first_view: Index of the first of them among the 8, which fixes names and noise.
             stage: Its name in `STAGES`.
@@ -52,32 +56,44 @@ class TwoStageViews:
         names = [str(first_view + i) for i in range(len(offsets))]
         kept = 1 if offsets[0] == INPUT_OFFSET and not self.resynthesises_input else 0
         views = self._synthesise(
-            rgb[None], offsets[kept:], names[kept:], self.steps_stage1, on_step
+            self.rgb[None],
+            (INPUT_OFFSET,),
+            offsets[kept:],
+            names[kept:],
+            self.steps_stage1,
+            on_step,
         )
         if kept:
-            self.on_event(ViewReady(names[0], rgb))
-            views = np.concatenate([rgb[None], views])
+            self.on_event(ViewReady(names[0], self.rgb))
+            views = np.concatenate([self.rgb[None], views])
         steps_done = self.steps_stage1
         near_names = [f"{name}_{i}" for name in names for i in range(len(NEAR_OFFSETS))]
         near_views = self._synthesise(
-            whiten_background(views), NEAR_OFFSETS, near_names, self.steps_stage2, on_step
+            whiten_background(views), offsets, NEAR_OFFSETS, near_names, self.steps_stage2, on_step
         )
         return views, near_views
 
     def _synthesise(
         self,
         rgb: RgbArray,
+        seen_from: tuple[PoseOffset, ...],
         offsets: tuple[PoseOffset, ...],
         names: list[str],
         num_inference_steps: int,
         on_step: OnStep,
     ) -> RgbArray:
-        """The views at `offsets` from each of the pictures `rgb` `(I, S, S, 3)`, as one batch."""
+        """The views at `offsets` from each of the pictures `rgb` `(I, S, S, 3)`, as one batch.
+
+        Args:
+            rgb: Seen from the cameras `seen_from`, relative to the photo's.
+        """
         repeated = offsets * len(rgb)
+        from_photo = [seen + offset for seen in seen_from for offset in offsets]
         views = self.zero123(
             rgb,
             [o.d_polar_deg for o in repeated],
             [o.d_azimuth_deg for o in repeated],
+            guess_rgb=None if self.guessed is None else self.guessed.views(from_photo),
             generator=[view_generator(self.seed, name) for name in names],
             num_inference_steps=num_inference_steps,
             guidance_scale=self.guidance_scale,

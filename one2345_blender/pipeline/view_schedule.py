@@ -28,6 +28,12 @@ class PoseOffset:
     d_polar_deg: float
     d_azimuth_deg: float
 
+    def __add__(self, other: PoseOffset) -> PoseOffset:
+        """This offset, then the other."""
+        return PoseOffset(
+            self.d_polar_deg + other.d_polar_deg, self.d_azimuth_deg + other.d_azimuth_deg
+        )
+
 
 INPUT_OFFSET = PoseOffset(0.0, 0.0)
 LEVEL_OFFSETS = tuple(PoseOffset(0.0, 90.0 * i) for i in range(NUM_LEVEL_VIEWS))

@@ -14,6 +14,8 @@ COMMANDS = {
     "assets": ("assets_command", "choose the 3D models, write their manifest and attribution"),
     "renders": ("renders_command", "render the training views"),
     "autoencoder": ("train_autoencoder", "train the small Zero123's autoencoder"),
+    "elevation": ("train_elevation", "train the guess of the elevation from the photo"),
+    "lifter": ("train_lifter", "train the lifter of a coarse volume from the photo"),
     "views": ("train_views", "train the small Zero123 in its latents"),
     "decoder": ("train_decoder", "sharpen the autoencoder's decoder after that"),
     "predict": ("predict_views", "predict views of the training objects"),

@@ -10,6 +10,7 @@ import argparse
 import json
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from ..pipeline.pipeline_one2345 import One2345Pipeline
@@ -18,6 +19,7 @@ from ..pipeline.reconstruction.reconstructor import SparseNeuSReconstructor
 from ..pipeline.segmenter import ForegroundSegmenter
 from ..pipeline.zero123.pipeline_zero123 import Zero123Pipeline
 from .model_card import write_model_card
+from .train_views import ViewEncoders
 from .validate_views import validate_views
 from .view_data import RigReader
 
@@ -38,12 +40,15 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--grid-resolution", type=int, default=128)
     args = parser.parse_args(argv)
     views = Zero123Pipeline.from_pretrained(args.data / "views" / "pipeline")
+    encoders = ViewEncoders.trained(args.data, np.random.default_rng())
     pipeline = One2345Pipeline(
         **views.components,
         reconstruction=SparseNeuSReconstructor.from_pretrained(
             args.data / "reconstruction" / "export"
         ),
         segmenter=ForegroundSegmenter.from_pretrained(args.output / "segmenter"),
+        photo_lifter=encoders.lifter,
+        photo_elevation=encoders.elevation,
         eta=views.config.eta,
         drops_largest_timestep=views.config.drops_largest_timestep,
         initial_noise_scale=views.config.initial_noise_scale,
@@ -56,9 +61,11 @@ def main(argv: list[str]) -> None:
         grid_resolution=args.grid_resolution,
     )
     pipeline.reconstruction.register_to_config(min_part_fraction=MIN_PART_FRACTION)
+    unseen = RigReader(args.data, "val", rigs_per_asset=1).read_new()
     view_scores = validate_views(
         pipeline.zero123,
-        RigReader(args.data, "val", rigs_per_asset=1).read_new(),
+        np.stack(list(encoders.guesses(unseen))),
+        unseen,
         args.data / "views" / "sheet_assembled.png",
         num_inference_steps=args.steps_stage1,
         guidance_scale=args.guidance_scale,

@@ -59,24 +59,34 @@ both for the input simply repeated.
 {views}
 
 Autoencoder: {autoencoder_psnr_db:.1f} dB.
+Elevation from the photo: median error {elevation[median_deg]} degrees, mean {elevation[mean_deg]},
+{elevation[within_10]:.0%} within 10 degrees (the photos stand at -10 to 60).
 Foreground segmenter on composites: IoU {segmenter_iou:.3f}.
 Reconstruction: {reconstruction}.
 
 ## Limits
 
-One object, whole and unobscured. Views a quarter turn away are not yet better than the input
-repeated: compact objects keep their shape, chairs and other open things become lumps. Thin parts
-and fine patterns are lost, the far side is a guess. The near views do not yet tell the camera's
-elevation: 20 degrees is assumed, with a warning, unless they agree well or the user sets it. Glass
-and mirrors come out opaque. People were not among the training models.
+One object, whole and unobscured. Compact objects keep their shape, chairs and other open things
+become lumps. Thin parts and fine patterns are lost, the far side is a guess. The elevation comes
+from the photo alone unless the near views agree very well. Glass and mirrors come out opaque.
+People were hardly among the training models.
 """
 
 _RUNS = {
     "autoencoder": (("vae",), "L1 and gradient loss on views, noise on the latents"),
     "decoder": (("vae",), "the autoencoder's decoder alone, for sharper outlines"),
+    "elevation": (
+        ("photo_elevation",),
+        "cross-entropy over blurred bins of 5 degrees, on views cropped like photos",
+    ),
+    "lifter": (
+        ("photo_lifter",),
+        "cross-entropy of inside and outside behind each pixel, colours of surface points",
+    ),
     "views": (
         ("unet", "image_encoder", "clip_camera_projection"),
-        "v-prediction in the latents, on the method's own camera offsets, moving average kept",
+        "v-prediction in the latents, on the method's own camera offsets, the lifter's view of the "
+        "photo as one more condition, moving average kept",
     ),
     "reconstruction": (
         ("reconstruction",),
@@ -122,6 +132,7 @@ def write_model_card(
             f"| {kind} | {s['psnr_db']} | {s['input_psnr_db']} | {s['iou']} | {s['input_iou']} |"
             for kind, s in view_scores.items()
         ),
+        elevation=_last(logs["elevation"], "scores"),
         autoencoder_psnr_db=_last(logs["decoder"], "psnr_db"),
         segmenter_iou=_last(logs["segmenter"], "iou"),
         reconstruction=", ".join(

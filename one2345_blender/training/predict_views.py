@@ -25,7 +25,8 @@ from ..pipeline.view_schedule import (
 )
 from ..pipeline.zero123.image_conditioning import whiten_background
 from ..pipeline.zero123.pipeline_zero123 import Zero123Pipeline
-from .view_data import RigReader
+from .train_views import ViewEncoders
+from .view_data import RigReader, RigViews
 
 OBJECTS_PER_BATCH = 4
 
@@ -41,31 +42,32 @@ def main(argv: list[str]) -> None:
     args = parser.parse_args(argv)
     torch.set_num_threads(args.threads)
     pipeline = Zero123Pipeline.from_pretrained(args.data / "views" / "pipeline")
+    encoders = ViewEncoders.trained(args.data, np.random.default_rng())
     output_dir = args.data / "predicted"
     output_dir.mkdir(exist_ok=True)
     deadline = time.monotonic() + 60.0 * args.minutes
     count = 0
-    for asset_ids, inputs_rgb, elevations_deg in _inputs(args.data, output_dir):
+    for rigs in _unpredicted_rigs(args.data, output_dir):
         if time.monotonic() > deadline:
             break
         near_rgb = predict_near_views(
             pipeline,
-            inputs_rgb,
-            elevations_deg,
+            rigs,
+            np.stack(list(encoders.guesses(rigs))),
             num_inference_steps=args.steps,
             guidance_scale=args.guidance_scale,
         )
-        for asset_id, rgb in zip(asset_ids, near_rgb, strict=True):
+        for asset_id, rgb in zip(rigs.asset_ids, near_rgb, strict=True):
             with atomic_write(output_dir / f"{asset_id}.npz") as file:
                 np.savez(file, rgb=rgb[None])
-        count += len(asset_ids)
-        print(f"{count} objects, last {asset_ids[-1]}", flush=True)
+        count += len(near_rgb)
+        print(f"{count} objects, last {rigs.asset_ids[-1]}", flush=True)
 
 
 def predict_near_views(
     pipeline: Zero123Pipeline,
-    inputs_rgb: np.ndarray,
-    elevations_deg: list[float],
+    rigs: RigViews,
+    guesses: np.ndarray,
     *,
     num_inference_steps: int,
     guidance_scale: float,
@@ -74,49 +76,50 @@ def predict_near_views(
 
     Args:
         pipeline: The trained view generator.
-        inputs_rgb: `(O, H, W, 3)` uint8, view 0 of each object.
-        elevations_deg: `O` elevations of these views.
+        rigs: View 0 of each is the photo; their other views are not looked at.
+        guesses: `(R, 40, H, W, 3)` uint8, the lifter's of all views.
         num_inference_steps: Of either stage.
         guidance_scale: Of either stage.
 
     Returns:
-        `(O, 32, H, W, 3)` uint8, view by view.
+        `(R, 32, H, W, 3)` uint8, view by view.
     """
 
-    def synthesise(rgb: np.ndarray, offsets: list, stage: str) -> np.ndarray:
+    def synthesise(rgb: np.ndarray, guess_rgb: np.ndarray, offsets: list, stage: str) -> np.ndarray:
         with torch.autocast("cpu", torch.bfloat16):
             return pipeline(
                 rgb,
                 [o.d_polar_deg for o in offsets],
                 [o.d_azimuth_deg for o in offsets],
+                guess_rgb=guess_rgb,
                 generator=[view_generator(0, f"{stage}{i}") for i in range(len(offsets))],
                 num_inference_steps=num_inference_steps,
                 guidance_scale=guidance_scale,
             )
 
-    around = [o for e in elevations_deg for o in (*LEVEL_OFFSETS, *tilted_offsets(e))]
-    stage1_rgb = synthesise(inputs_rgb, around, "stage1")
-    stage1_rgb[::NUM_STAGE1_VIEWS] = inputs_rgb  # the embedded preset keeps the input as view 0
+    photos = rigs.rgb[:, 0]
+    view_shape = photos.shape[1:]
+    around = [
+        o
+        for polar_deg in rigs.polar_deg[:, 0]
+        for o in (*LEVEL_OFFSETS, *tilted_offsets(90.0 - float(polar_deg)))
+    ]
+    stage1_guess = guesses[:, :NUM_STAGE1_VIEWS].reshape(-1, *view_shape)
+    stage1_rgb = synthesise(photos, stage1_guess, around, "stage1")
+    stage1_rgb[::NUM_STAGE1_VIEWS] = photos  # the embedded preset keeps the input as view 0
+    near_guess = guesses[:, NUM_STAGE1_VIEWS:].reshape(-1, *view_shape)
     near = list(NEAR_OFFSETS) * len(stage1_rgb)
-    near_rgb = synthesise(whiten_background(stage1_rgb), near, "near")
-    return near_rgb.reshape(len(inputs_rgb), -1, *inputs_rgb.shape[1:])
+    near_rgb = synthesise(whiten_background(stage1_rgb), near_guess, near, "near")
+    return near_rgb.reshape(len(photos), -1, *view_shape)
 
 
-def _inputs(
-    data_dir: Path, output_dir: Path
-) -> Iterator[tuple[tuple[str, ...], np.ndarray, list[float]]]:
-    """Asset ids, view 0 and elevations of training objects that have no predictions yet."""
+def _unpredicted_rigs(data_dir: Path, output_dir: Path) -> Iterator[RigViews]:
+    """The first rigs of training objects that have no predictions yet, some at a time."""
     reader = RigReader(data_dir, "train", rigs_per_asset=1)
     while True:
         rigs = reader.read_new(max_assets=OBJECTS_PER_BATCH)
         if not len(rigs.rgb):
             return
-        missing = [
-            i for i, a in enumerate(rigs.asset_ids) if not (output_dir / f"{a}.npz").is_file()
-        ]
-        if missing:
-            yield (
-                tuple(rigs.asset_ids[i] for i in missing),
-                rigs.rgb[missing, 0],
-                [90.0 - float(rigs.polar_deg[i, 0]) for i in missing],
-            )
+        is_missing = [not (output_dir / f"{a}.npz").is_file() for a in rigs.asset_ids]
+        if all(is_missing):
+            yield rigs

@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Trains the small Zero123: UNet, image encoder and camera projection together, in latents."""
+"""Trains the small Zero123: UNet, image encoder and camera projection together, in latents.
+
+Its first guess of each view comes from the trained lifter, as it will when it is used.
+"""
 
 from __future__ import annotations
 
 import copy
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,13 +18,23 @@ import torch
 from diffusers import AutoencoderKL, DDIMScheduler
 from torch import nn
 
+from ..pipeline.lifting.photo_elevation import PhotoElevation
+from ..pipeline.lifting.photo_lifter import PhotoLifter
 from ..pipeline.zero123.camera_projection import camera_condition
 from ..pipeline.zero123.image_conditioning import encode_latents, encode_tokens, images_from_rgb
 from ..pipeline.zero123.pipeline_zero123 import Zero123Pipeline
 from .run_folder import RunFolder, RunProgress, learning_rate, run_options
+from .validate_lifter import guessed_views
 from .validate_views import validate_views
-from .view_data import RigReader, RigViews, ViewPairs, draw_pairs, join_rigs, no_rigs
-from .view_networks import LATENT_CHANNELS, LATENT_SIZE, new_scheduler, new_view_networks
+from .view_data import (
+    RigReader,
+    RigViews,
+    ViewPairs,
+    draw_pairs,
+    join_rigs,
+    one_near_view_each,
+)
+from .view_networks import new_scheduler, new_view_networks
 
 BATCH_SIZE = 16
 PEAK_LEARNING_RATE = 1e-3
@@ -29,11 +43,10 @@ MAX_EMA_DECAY = 0.998
 INITIAL_NOISE_SCALE = 0.5
 LOG_EVERY_STEPS = 50
 SAVE_EVERY_S = 300.0
-READ_EVERY_S = 90.0
-ASSETS_PER_READING = 150
+READ_EVERY_S = 240.0
+ASSETS_PER_READING = 120
 """Encoding all renders at once would hold up the start for minutes."""
 VALIDATE_EVERY_S = 600.0
-ENCODE_BATCH_SIZE = 80
 NUM_VALIDATION_OBJECTS = 16
 
 
@@ -44,6 +57,8 @@ class LatentRigs:
     rigs: RigViews
     latents: torch.Tensor
     """`(R, V, C, h, w)` float16."""
+    guesses: torch.Tensor
+    """Like `latents`: what the lifter shows of the photo's object there."""
 
 
 def main(argv: list[str]) -> None:
@@ -59,8 +74,8 @@ def train_views(data_dir: Path, *, minutes: float, resume: bool, rigs_per_asset:
     """Train, then write the pipeline with the averaged weights in diffusers' layout.
 
     Args:
-        data_dir: Holds `renders`, `split.json` and the trained `autoencoder/vae`; the run goes to
-            `views` in it.
+        data_dir: Holds `renders`, `split.json` and the trained `autoencoder/vae`,
+            `lifter/photo_lifter` and `elevation/photo_elevation`; the run goes to `views` in it.
         minutes: Time of the whole run, sittings before a resumption included.
         resume: Go on from the saved state.
         rigs_per_asset: At most so many rigs of each object are read.
@@ -70,9 +85,9 @@ def train_views(data_dir: Path, *, minutes: float, resume: bool, rigs_per_asset:
     """
     run = RunFolder(data_dir / "views")
     rng = np.random.default_rng()
-    vae = AutoencoderKL.from_pretrained(data_dir / "autoencoder" / "vae")
+    encoders = ViewEncoders.trained(data_dir, rng)
     reader = RigReader(data_dir, "train", rigs_per_asset=rigs_per_asset, rng=rng)
-    data = _joined(vae, _no_latents(), reader.read_new(max_assets=ASSETS_PER_READING))
+    data = encoders.encode(reader.read_new(max_assets=ASSETS_PER_READING))
     networks = new_view_networks()
     networks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     averaged = copy.deepcopy(networks).eval().requires_grad_(False)
@@ -83,7 +98,7 @@ def train_views(data_dir: Path, *, minutes: float, resume: bool, rigs_per_asset:
     progress = run.restore(modules, optimizer) if resume else RunProgress()
     scheduler = new_scheduler()
     pipeline = Zero123Pipeline(
-        vae=vae,
+        vae=encoders.vae,
         scheduler=scheduler,
         eta=0.0,
         drops_largest_timestep=False,
@@ -123,15 +138,17 @@ def train_views(data_dir: Path, *, minutes: float, resume: bool, rigs_per_asset:
             pipeline.save_pretrained(run.path / "pipeline")
             saved_at_s = progress.seconds
         if progress.seconds - read_at_s > READ_EVERY_S:
-            data = _joined(vae, data, reader.read_new(max_assets=ASSETS_PER_READING))
+            new = reader.read_new(max_assets=ASSETS_PER_READING)
+            data = join_latents(data, encoders.encode(new)) if len(new.rgb) else data
             read_at_s = progress.seconds
         if progress.seconds - validated_at_s > VALIDATE_EVERY_S:
             validated_at_s = progress.seconds
-            scores = _validate(pipeline, data_dir, run.path / f"sheet_{progress.step}.png")
+            sheet_path = run.path / f"sheet_{progress.step}.png"
+            scores = _validate(pipeline, encoders, data_dir, sheet_path)
             run.log(event="validation", step=progress.step, rigs=len(data.latents), scores=scores)
     run.save(progress, modules, optimizer)
     pipeline.save_pretrained(run.path / "pipeline")
-    scores = _validate(pipeline, data_dir, run.path / "sheet.png")
+    scores = _validate(pipeline, encoders, data_dir, run.path / "sheet.png")
     run.log(event="end", step=progress.step, images=progress.images, scores=scores)
     return run.path / "pipeline"
 
@@ -147,7 +164,8 @@ def train_step(
     clean = data.latents[pairs.rig, pairs.target].float()
     batch_size = len(clean)
     keep = (torch.rand(batch_size, 1) >= CONDITION_DROPOUT).float()
-    condition = data.latents[pairs.rig, pairs.condition].float() * keep[..., None, None]
+    given = [data.latents[pairs.rig, pairs.condition], data.guesses[pairs.rig, pairs.target]]
+    condition = torch.cat(given, dim=1).float() * keep[..., None, None]
     camera = camera_condition(
         torch.from_numpy(pairs.d_polar_deg), torch.from_numpy(pairs.d_azimuth_deg)
     )
@@ -184,32 +202,60 @@ def _average(averaged: nn.ModuleDict, networks: nn.ModuleDict, step: int) -> Non
     )
 
 
-def _no_latents() -> LatentRigs:
-    rigs = no_rigs()
-    shape = (*rigs.rgb.shape[:2], LATENT_CHANNELS, LATENT_SIZE, LATENT_SIZE)
-    return LatentRigs(rigs=rigs, latents=torch.zeros(shape, dtype=torch.float16))
+@dataclass(frozen=True, kw_only=True)
+class ViewEncoders:
+    """The trained networks that turn rigs into what this training works on."""
+
+    vae: AutoencoderKL
+    lifter: PhotoLifter
+    elevation: PhotoElevation
+    rng: np.random.Generator
+
+    @classmethod
+    def trained(cls, data_dir: Path, rng: np.random.Generator) -> ViewEncoders:
+        """Those that the earlier trainings left in `data_dir`."""
+        return cls(
+            vae=AutoencoderKL.from_pretrained(data_dir / "autoencoder" / "vae"),
+            lifter=PhotoLifter.from_pretrained(data_dir / "lifter" / "photo_lifter"),
+            elevation=PhotoElevation.from_pretrained(data_dir / "elevation" / "photo_elevation"),
+            rng=rng,
+        )
+
+    def guesses(self, rigs: RigViews) -> Iterator[np.ndarray]:
+        """What the lifter shows of each rig's photo in all its views, `(V, H, W, 3)` uint8."""
+        for rig in range(len(rigs.rgb)):
+            yield guessed_views(self.lifter, self.elevation, rigs, rig)
+
+    @torch.no_grad()
+    def encode(self, rigs: RigViews) -> LatentRigs:
+        """One near view of each stage-1 view is kept: fewer latents of more objects."""
+        rigs = one_near_view_each(rigs, self.rng)
+        with torch.autocast("cpu", torch.bfloat16):
+            guesses = [self._latents(guess) for guess in self.guesses(rigs)]
+            latents = [self._latents(rgb) for rgb in rigs.rgb]
+        return LatentRigs(rigs=rigs, latents=torch.stack(latents), guesses=torch.stack(guesses))
+
+    def _latents(self, rgb: np.ndarray) -> torch.Tensor:
+        latents = encode_latents(self.vae, images_from_rgb(rgb))
+        return (latents * self.vae.config.scaling_factor).half()
 
 
-@torch.no_grad()
-def _joined(vae: AutoencoderKL, data: LatentRigs, new: RigViews) -> LatentRigs:
-    """`data` and the new rigs, encoded."""
-    if not len(new.rgb):
-        return data
-    views = new.rgb.reshape(-1, *new.rgb.shape[2:])
-    batches = []
-    with torch.autocast("cpu", torch.bfloat16):
-        for first in range(0, len(views), ENCODE_BATCH_SIZE):
-            images = images_from_rgb(views[first : first + ENCODE_BATCH_SIZE])
-            batches.append((encode_latents(vae, images) * vae.config.scaling_factor).half())
-    latents = torch.cat(batches).reshape(*new.rgb.shape[:2], *data.latents.shape[2:])
-    return LatentRigs(rigs=join_rigs(data.rigs, new), latents=torch.cat([data.latents, latents]))
+def join_latents(first: LatentRigs, second: LatentRigs) -> LatentRigs:
+    """All rigs of both."""
+    return LatentRigs(
+        rigs=join_rigs(first.rigs, second.rigs),
+        latents=torch.cat([first.latents, second.latents]),
+        guesses=torch.cat([first.guesses, second.guesses]),
+    )
 
 
-def _validate(pipeline: Zero123Pipeline, data_dir: Path, sheet_path: Path) -> dict[str, Any] | None:
+def _validate(
+    pipeline: Zero123Pipeline, encoders: ViewEncoders, data_dir: Path, sheet_path: Path
+) -> dict[str, Any] | None:
     """Scores on the unseen objects rendered so far; none where there are none."""
     reader = RigReader(data_dir, "val", rigs_per_asset=1, num_assets=NUM_VALIDATION_OBJECTS)
     rigs = reader.read_new()
     if not len(rigs.rgb):
         return None
     with torch.autocast("cpu", torch.bfloat16):
-        return validate_views(pipeline, rigs, sheet_path)
+        return validate_views(pipeline, np.stack(list(encoders.guesses(rigs))), rigs, sheet_path)

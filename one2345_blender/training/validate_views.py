@@ -25,6 +25,7 @@ NUM_SHEET_ROWS = 16
 
 def validate_views(
     pipeline: Zero123Pipeline,
+    guesses: np.ndarray | None,
     rigs: RigViews,
     sheet_path: Path,
     *,
@@ -35,6 +36,7 @@ def validate_views(
 
     Args:
         pipeline: With the weights to judge.
+        guesses: `(R, V, H, W, 3)` uint8 for all views of the rigs, where it takes first guesses.
         rigs: Unseen objects.
         sheet_path: The contact sheet: per row the input, then each render beside its prediction.
         num_inference_steps: See `Zero123Pipeline`.
@@ -43,7 +45,7 @@ def validate_views(
     Returns:
         For each kind: `psnr_db` and `iou` of the prediction, and of the input repeated.
     """
-    targets = np.array([view for views in TARGET_VIEWS.values() for view in views])
+    targets = _targets()
     predicted = []
     for rig in range(len(rigs.rgb)):
         pairs = pairs_between(
@@ -53,12 +55,30 @@ def validate_views(
             rigs.rgb[rig, :1],
             pairs.d_polar_deg.tolist(),
             pairs.d_azimuth_deg.tolist(),
+            guess_rgb=None if guesses is None else guesses[rig, targets],
             generator=torch.Generator().manual_seed(rig),
             num_inference_steps=num_inference_steps,
             guidance_scale=guidance_scale,
         )
         predicted.append(views)
-    predicted_rgb = np.stack(predicted)
+    return _scores(np.stack(predicted), targets, rigs, sheet_path)
+
+
+def compare_views(
+    views: np.ndarray, rigs: RigViews, sheet_path: Path
+) -> dict[str, dict[str, float]]:
+    """Scores and sheet like `validate_views`, of any views `(R, V, H, W, 3)` of the rigs."""
+    targets = _targets()
+    return _scores(views[:, targets], targets, rigs, sheet_path)
+
+
+def _targets() -> np.ndarray:
+    return np.array([view for views in TARGET_VIEWS.values() for view in views])
+
+
+def _scores(
+    predicted_rgb: np.ndarray, targets: np.ndarray, rigs: RigViews, sheet_path: Path
+) -> dict[str, dict[str, float]]:
     rendered = rigs.rgb[:, targets]
     repeated = np.broadcast_to(rigs.rgb[:, :1], rendered.shape)
     _write_sheet(rigs.rgb[:, 0], rendered, predicted_rgb, sheet_path)

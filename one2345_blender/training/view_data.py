@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,17 +20,19 @@ from ..pipeline.view_schedule import (
 
 VIEW_SIZE_PX = 128
 NUM_VIEWS = NUM_STAGE1_VIEWS * (1 + len(NEAR_OFFSETS))
-PAIR_KINDS = ("stage1", "near", "other")
-PAIR_KIND_WEIGHTS = (0.55, 0.37, 0.08)
-"""How often each kind of pair is drawn: mostly what the method will ask for."""
+PAIR_KINDS = ("stage1", "near")
+PAIR_KIND_WEIGHTS = (0.6, 0.4)
+"""How often each kind of pair is drawn."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RigViews:
-    """All views of all rigs of some objects."""
+    """Views of all rigs of some objects: the 8 of stage 1, then equally many near views of each."""
 
     rgb: np.ndarray
-    """`(R, V, 128, 128, 3)` uint8 sRGB on white."""
+    """`(R, V, 128, 128, 3)` uint8 sRGB on white; view 0 is the photo."""
+    photo_mask: np.ndarray
+    """`(R, 128, 128)` uint8 coverage of view 0."""
     azimuth_deg: np.ndarray
     """`(R, V)` float32, from view 0's azimuth; negated for mirrored rigs."""
     polar_deg: np.ndarray
@@ -69,6 +71,7 @@ def no_rigs() -> RigViews:
     """Nothing, to `join_rigs` to."""
     return RigViews(
         rgb=np.zeros((0, NUM_VIEWS, VIEW_SIZE_PX, VIEW_SIZE_PX, 3), np.uint8),
+        photo_mask=np.zeros((0, VIEW_SIZE_PX, VIEW_SIZE_PX), np.uint8),
         azimuth_deg=np.zeros((0, NUM_VIEWS), np.float32),
         polar_deg=np.zeros((0, NUM_VIEWS), np.float32),
         asset_ids=(),
@@ -79,6 +82,7 @@ def join_rigs(first: RigViews, second: RigViews) -> RigViews:
     """All rigs of both."""
     return RigViews(
         rgb=np.concatenate([first.rgb, second.rgb]),
+        photo_mask=np.concatenate([first.photo_mask, second.photo_mask]),
         azimuth_deg=np.concatenate([first.azimuth_deg, second.azimuth_deg]),
         polar_deg=np.concatenate([first.polar_deg, second.polar_deg]),
         asset_ids=first.asset_ids + second.asset_ids,
@@ -92,8 +96,9 @@ class RigReader:
         data_dir: Holds `renders/<asset_id>.npz` and `split.json`.
         part: Of the split.
         rigs_per_asset: At most so many rigs of each object.
-        rng: With it, half of the rigs are mirrored, and half of those after an object's first get
-            their colour channels shuffled: new objects at no cost.
+        rng: With it, half of the rigs are mirrored, any of the level views becomes the photo, and
+            half of those after an object's first get their colour channels shuffled: new objects
+            at no cost.
         num_assets: Only so many objects, the first of the split.
     """
 
@@ -119,9 +124,10 @@ class RigReader:
         rigs = [rig for asset_id in present for rig in self._read(asset_id, paths[asset_id])]
         if not rigs:
             return no_rigs()
-        rgb, azimuth_deg, polar_deg, names = zip(*rigs, strict=True)
+        rgb, photo_mask, azimuth_deg, polar_deg, names = zip(*rigs, strict=True)
         return RigViews(
             rgb=np.stack(rgb),
+            photo_mask=np.stack(photo_mask),
             azimuth_deg=np.stack(azimuth_deg),
             polar_deg=np.stack(polar_deg),
             asset_ids=names,
@@ -129,45 +135,71 @@ class RigReader:
 
     def _read(
         self, asset_id: str, path: Path
-    ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, str]]:
+    ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, str]]:
         with np.load(path) as renders:
-            views, elevations = renders["rgb"], renders["elevation_deg"]
+            views, masks = renders["rgb"], renders["mask"]
+            elevations = renders["elevation_deg"]
         for rig in range(min(self._rigs_per_asset, len(views))):
             viewpoints = method_viewpoints(float(elevations[rig]))
             azimuth_deg = np.array([v.azimuth_deg for v in viewpoints], np.float32)
             polar_deg = np.array([90.0 - v.elevation_deg for v in viewpoints], np.float32)
-            picture = views[rig]
+            photo = 0 if self._rng is None else int(self._rng.integers(NUM_LEVEL_VIEWS))
+            picture, mask = views[rig, turned_rig(photo)], masks[rig, photo]
             if self._rng is not None and self._rng.random() < 0.5:
-                picture, azimuth_deg = picture[:, :, ::-1], -azimuth_deg
+                picture, mask, azimuth_deg = picture[:, :, ::-1], mask[:, ::-1], -azimuth_deg
             if self._rng is not None and rig > 0 and self._rng.random() < 0.5:
                 picture = picture[..., self._rng.permutation(3)]
-            yield np.ascontiguousarray(picture), azimuth_deg, polar_deg, asset_id
+            yield np.ascontiguousarray(picture), mask, azimuth_deg, polar_deg, asset_id
 
 
-def pair_table(kind: str) -> np.ndarray:
-    """The `(P, 2)` condition and target views of one kind.
+def turned_rig(photo: int) -> np.ndarray:
+    """The order `(40,)` of a rig's views in which the level view `photo` comes first.
 
-    `stage1`: from each level view (any of them could be the photo) to the level and tilted ones;
-    `near`: from each stage-1 view to its own near views; `other`: every pair.
+    Level and tilted views are quarter turns apart, so that offsets stay what they are.
+    """
+    quarter = np.roll(np.arange(NUM_LEVEL_VIEWS), -photo)
+    stage1 = np.concatenate([quarter, NUM_LEVEL_VIEWS + quarter])
+    near = np.arange(NUM_STAGE1_VIEWS, NUM_VIEWS).reshape(NUM_STAGE1_VIEWS, -1)[stage1]
+    return np.concatenate([stage1, near.ravel()])
+
+
+def one_near_view_each(rigs: RigViews, rng: np.random.Generator) -> RigViews:
+    """The same rigs with one of the near views of each stage-1 view: 16 views instead of 40."""
+    rows = np.arange(len(rigs.rgb))[:, None]
+    near = rng.integers(len(NEAR_OFFSETS), size=(len(rows), NUM_STAGE1_VIEWS))
+    near += NUM_STAGE1_VIEWS + len(NEAR_OFFSETS) * np.arange(NUM_STAGE1_VIEWS)
+    stage1 = np.broadcast_to(np.arange(NUM_STAGE1_VIEWS), near.shape)
+    chosen = np.concatenate([stage1, near], axis=1)
+    return replace(
+        rigs,
+        rgb=rigs.rgb[rows, chosen],
+        azimuth_deg=rigs.azimuth_deg[rows, chosen],
+        polar_deg=rigs.polar_deg[rows, chosen],
+    )
+
+
+def pair_table(kind: str, num_views: int) -> np.ndarray:
+    """The `(P, 2)` condition and target views of one kind, of rigs with `num_views` views.
+
+    `stage1`: from the photo to the level and tilted views; `near`: from each stage-1 view to its
+    own near views.
     """
     if kind == "stage1":
-        pairs = [(c, t) for c in range(NUM_LEVEL_VIEWS) for t in range(NUM_STAGE1_VIEWS)]
-    elif kind == "near":
-        near = len(NEAR_OFFSETS)
+        pairs = [(0, target) for target in range(NUM_STAGE1_VIEWS)]
+    else:
+        near = num_views // NUM_STAGE1_VIEWS - 1
         pairs = [
             (c, NUM_STAGE1_VIEWS + near * c + n)
             for c in range(NUM_STAGE1_VIEWS)
             for n in range(near)
         ]
-    else:
-        pairs = [(c, t) for c in range(NUM_VIEWS) for t in range(NUM_VIEWS) if c != t]
     return np.array(pairs)
 
 
 def draw_pairs(rigs: RigViews, batch_size: int, rng: np.random.Generator) -> ViewPairs:
     """A random batch, its kinds weighted by `PAIR_KIND_WEIGHTS`."""
     kinds = rng.choice(len(PAIR_KINDS), batch_size, p=PAIR_KIND_WEIGHTS)
-    tables = [pair_table(kind) for kind in PAIR_KINDS]
+    tables = [pair_table(kind, rigs.rgb.shape[1]) for kind in PAIR_KINDS]
     pairs = np.stack([tables[kind][rng.integers(len(tables[kind]))] for kind in kinds])
     return pairs_between(rigs, rng.integers(len(rigs.rgb), size=batch_size), *pairs.T)
 

@@ -49,7 +49,7 @@ def new_view_networks() -> nn.ModuleDict:
         {
             "unet": UNet2DConditionModel(
                 sample_size=LATENT_SIZE,
-                in_channels=2 * LATENT_CHANNELS,
+                in_channels=3 * LATENT_CHANNELS,
                 out_channels=LATENT_CHANNELS,
                 block_out_channels=(64, 128, 192),
                 layers_per_block=1,

@@ -67,7 +67,7 @@ def test_elevation_compares_rendered_and_predicted_views_with_the_prior(
     crate_set, tiny_preset, capsys
 ):
     elevation.main(["--data", str(crate_set.folder), "--preset", str(tiny_preset)])
-    rows = {row["views"]: row for row in printed_rows(capsys)}
+    rows = {row["estimated_from"]: row for row in printed_rows(capsys)}
     assert list(rows) == ["rendered", "predicted", "prior"]
     rigs = load_rigs(crate_set.folder / "renders" / f"{crate_set.asset_id}.npz")
     expected = abs(elevation.PRIOR_ELEVATION_DEG - float(rigs.elevation_deg[0]))

@@ -31,7 +31,8 @@ class ViewCondition:
     """What the UNet knows of the picture and of the wanted camera."""
 
     latents: torch.Tensor
-    """`(B, C, h, w)` unscaled latents of the picture, joined to the noisy latents' channels."""
+    """`(B, C or 2C, h, w)` unscaled latents of the picture, and of the guess where the UNet takes
+    one, joined to the noisy latents' channels."""
     context: torch.Tensor
     """`(B, 1 + N, D)` tokens for cross-attention."""
     class_labels: torch.Tensor | None
@@ -56,7 +57,7 @@ class Zero123Pipeline(DiffusionPipeline):
     Args:
         vae: Its latents' mode is the condition; more than 3 channels are pixel blocks.
         image_encoder: The CLIP image tower, its projection included.
-        unet: Takes `[noisy latents, condition latents]`.
+        unet: Takes `[noisy latents, condition latents]`, the small one also a guess's latents.
         clip_camera_projection: Makes the context.
         scheduler: Its config says what the UNet predicts.
         eta: DDIM's noise, 1 in the original.
@@ -101,6 +102,7 @@ class Zero123Pipeline(DiffusionPipeline):
         d_azimuth_deg: Sequence[float],
         *,
         generator: Generators,
+        guess_rgb: np.ndarray | None = None,
         num_inference_steps: int = 75,
         guidance_scale: float = 3.0,
         on_step: Callable[[int, int], None] | None = None,
@@ -114,6 +116,8 @@ class Zero123Pipeline(DiffusionPipeline):
             d_azimuth_deg: `B` azimuth offsets; positive is counter-clockwise seen from above.
             generator: One for the batch (the original's draws), or one for each view: then a view
                 does not depend on how the views are split into batches.
+            guess_rgb: `(B, H, W, 3)` uint8 sRGB on white, a first guess of each view, if and only
+                if `takes_guess`.
             num_inference_steps: See `set_timesteps` for what the original makes of it.
             guidance_scale: 1 switches guidance off and halves the time.
             on_step: Called after each step with the number of steps done and in all.
@@ -125,14 +129,15 @@ class Zero123Pipeline(DiffusionPipeline):
             OptionError: Counts that do not fit together, or a number out of range.
         """
         num_views = _checked_view_count(image_rgb, d_polar_deg, d_azimuth_deg, generator)
+        guess = self._checked_guess(guess_rgb, num_views)
         images = images_from_rgb(image_rgb).to(self.device)
         camera = camera_condition(
             torch.tensor(d_polar_deg, dtype=torch.float32, device=self.device),
             torch.tensor(d_azimuth_deg, dtype=torch.float32, device=self.device),
         )
-        condition = self.encode_condition(images, camera)
+        condition = self.encode_condition(images, camera, guess)
         noise = randn_tensor(
-            (num_views, *condition.latents.shape[1:]),
+            (num_views, self.vae.config.latent_channels, *condition.latents.shape[2:]),
             generator=_as_list_or_one(generator),
             device=self.device,
             dtype=condition.latents.dtype,
@@ -147,17 +152,28 @@ class Zero123Pipeline(DiffusionPipeline):
         )
         return rgb_from_images(decode_latents(self.vae, latents))
 
-    def encode_condition(self, images: torch.Tensor, camera: torch.Tensor) -> ViewCondition:
+    @property
+    def takes_guess(self) -> bool:
+        """Whether the UNet has channels for a first guess of each view."""
+        return bool(self.unet.config.in_channels == 3 * self.vae.config.latent_channels)
+
+    def encode_condition(
+        self, images: torch.Tensor, camera: torch.Tensor, guess: torch.Tensor | None = None
+    ) -> ViewCondition:
         """The condition of `B` views from `I` pictures.
 
         Args:
             images: `(I, 3, H, W)` in [-1, 1].
             camera: `(B, 4)` from `camera_condition`, grouped by picture.
+            guess: `(B, 3, H, W)` in [-1, 1], where the UNet takes one.
         """
         views_per_image = len(camera) // len(images)
+        latents = encode_latents(self.vae, images).repeat_interleave(views_per_image, dim=0)
+        if guess is not None:
+            latents = torch.cat([latents, encode_latents(self.vae, guess)], dim=1)
         embeds, patch_tokens = encode_tokens(self.image_encoder, images)
         return ViewCondition(
-            latents=encode_latents(self.vae, images).repeat_interleave(views_per_image, dim=0),
+            latents=latents,
             context=self.clip_camera_projection(
                 embeds.repeat_interleave(views_per_image, dim=0),
                 camera,
@@ -223,6 +239,21 @@ class Zero123Pipeline(DiffusionPipeline):
             if on_step is not None:
                 on_step(step + 1, len(timesteps))
         return latents
+
+    def _checked_guess(self, guess_rgb: np.ndarray | None, num_views: int) -> torch.Tensor | None:
+        if self.takes_guess != (guess_rgb is not None):
+            raise OptionError(
+                f"This UNet takes {'a' if self.takes_guess else 'no'} first guess of each view, "
+                f"and {'none' if guess_rgb is None else 'one'} was given.",
+                hint="Give `guess_rgb` if and only if `takes_guess`.",
+            )
+        if guess_rgb is None:
+            return None
+        if len(guess_rgb) != num_views:
+            raise OptionError(
+                f"{len(guess_rgb)} guesses for {num_views} views.", hint="Give one for each view."
+            )
+        return images_from_rgb(guess_rgb).to(self.device)
 
 
 def _as_list_or_one(generator: Generators) -> torch.Generator | list[torch.Generator]:

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The lifted object, ready to be looked at from where Zero123 is asked to look."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from ...contracts.cameras import Viewpoint, c2w_from_viewpoints, method_intrinsics
+from ..view_schedule import PoseOffset
+from .photo_elevation import PhotoElevation
+from .photo_lifter import LiftedPhoto, PhotoLifter
+from .radiance import VOLUME_HALF_SIDE, RadianceGrid
+
+GRID_SIZE = 64
+NUM_SAMPLES = 48
+SUBSAMPLING = 2
+"""Guesses are blurred anyway: they are rendered at half the size of the views."""
+MAX_DENSITY = 80.0
+"""Per world unit: what is inside is opaque within a few hundredths."""
+SHARPNESS = 4.0
+"""Of the step in density at even odds. Soft odds would add up along a ray: too wide an outline."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuessedObject:
+    """The volume of one photo, upright, and the elevation that it is believed to be taken from."""
+
+    grid: RadianceGrid
+    elevation_deg: float
+    elevation_confidence: float
+    """Probability that it is within `SURE_WITHIN_DEG` of the truth; 1 where it was given."""
+    size_px: int
+    """Side of the views."""
+
+    @torch.no_grad()
+    def views(self, offsets: Sequence[PoseOffset]) -> NDArray[np.uint8]:
+        """What is seen at `V` offsets from the photo: `(V, S, S, 3)` uint8 sRGB on white."""
+        c2w = _cameras(
+            [o.d_azimuth_deg for o in offsets],
+            [self.elevation_deg - o.d_polar_deg for o in offsets],
+        ).to(self.grid.density.device)
+        size_px = self.size_px // SUBSAMPLING
+        K = torch.from_numpy(method_intrinsics(size_px)).to(c2w)
+        K[:2, 2] -= (SUBSAMPLING - 1) / (2 * SUBSAMPLING)  # a block's middle lies between pixels
+        shown = self.grid.render(c2w, K, size_px, NUM_SAMPLES)[:, :3]
+        shown = F.interpolate(shown, size=(self.size_px,) * 2, mode="bilinear")
+        rgb: NDArray[np.uint8] = (
+            (shown.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+        )
+        return rgb
+
+
+@torch.no_grad()
+def guess_object(
+    lifter: PhotoLifter,
+    elevation: PhotoElevation,
+    rgb: NDArray[np.uint8],
+    mask: NDArray[np.floating | np.bool_],
+    elevation_deg: float | None = None,
+) -> GuessedObject:
+    """Lift one photo.
+
+    Args:
+        lifter: Says what lies behind the photo's pixels.
+        elevation: Says how the photo's camera was tilted.
+        rgb: `(S, S, 3)` sRGB on white.
+        mask: `(S, S)` coverage 0..1.
+        elevation_deg: Of the photo's camera, where it is known.
+    """
+    rgba = np.concatenate([rgb / 255.0, mask[..., None]], axis=-1).astype(np.float32)
+    photo = torch.from_numpy(rgba).permute(2, 0, 1)[None].to(lifter.device)
+    if elevation_deg is None:
+        elevation_deg, confidence = (float(value[0]) for value in elevation.estimate(photo))
+    else:
+        confidence = 1.0
+    return GuessedObject(
+        grid=upright_grid(lifter(photo), elevation_deg),
+        elevation_deg=elevation_deg,
+        elevation_confidence=confidence,
+        size_px=len(rgb),
+    )
+
+
+def upright_grid(lifted: LiftedPhoto, elevation_deg: float) -> RadianceGrid:
+    """The first photo's volume in a grid with +Z up, the photo's camera at azimuth 0."""
+    axis = torch.linspace(-VOLUME_HALF_SIDE, VOLUME_HALF_SIDE, GRID_SIZE)
+    points = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), dim=-1).reshape(-1, 3)
+    c2w = _cameras([0.0], [elevation_deg])[0]
+    before_camera = (points - c2w[:3, 3]) @ c2w[:3, :3]
+    logit, rgb = lifted.meeting_every_ray().at(before_camera[None].to(lifted.logit))
+    shape = (GRID_SIZE,) * 3
+    in_sphere = points.square().sum(-1).to(logit) < VOLUME_HALF_SIDE**2
+    return RadianceGrid(
+        density=(MAX_DENSITY * (SHARPNESS * logit[0]).sigmoid() * in_sphere).reshape(shape),
+        rgb=rgb[0].T.reshape(3, *shape),
+    )
+
+
+def _cameras(azimuth_deg: Sequence[float], elevation_deg: Sequence[float]) -> Tensor:
+    """`(V, 4, 4)` float32 camera to world, OpenCV axes."""
+    viewpoints = [
+        Viewpoint(name="guess", azimuth_deg=a, elevation_deg=e)
+        for a, e in zip(azimuth_deg, elevation_deg, strict=True)
+    ]
+    return torch.from_numpy(c2w_from_viewpoints(viewpoints))

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The network that guesses, from the photo alone, what lies behind each of its pixels.
+
+Zero123 has to learn from pictures alone what turning a camera means. A small one, trained on few
+objects, is helped by knowing it beforehand: a 2D network says for every pixel at which depths its
+ray is inside the object (depth bins as channels, "voxel tubes"), and what the wanted view would
+show of that is handed to Zero123's UNet as one more picture.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from diffusers import UNet2DModel
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.models.modeling_utils import ModelMixin
+from torch import Tensor
+from torch.nn import functional as F
+
+from ...contracts.cameras import FOCAL_PER_SIDE
+from .radiance import DEPTH_RANGE
+
+PATCH_SIZE_PX = 4
+COLOR_CHANNELS = 4
+"""A colour, and how much of the photo's own colour at that pixel shows through."""
+MASK_THRESHOLD = 0.1
+EMPTY_LOGIT = -10.0
+HALF_LAYER_BINS = 1.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiftedPhoto:
+    """What the network makes of `B` photos, in the frames of their cameras."""
+
+    logit: Tensor
+    """`(B, 1, D, h, w)` of being inside the object, depth bins nearest first."""
+    color: Tensor
+    """`(B, 4, E, h', w')`: sRGB and the photo's share, both before the sigmoid."""
+    photo: Tensor
+    """`(B, 4, S, S)`: sRGB on white and the object's mask, 0..1."""
+    cover: Tensor
+    """`(B, 1, S, S)`: 1 where the photo shows the object or its rim, else 0."""
+
+    def at(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """Logit `(B, P)` and sRGB `(B, P, 3)` at points of the photos' cameras.
+
+        Args:
+            points: `(B, P, 3)`, OpenCV axes, world units.
+        """
+        where = frustum_coordinates(points)
+        on_photo = where[..., :2]
+        covered = _sample(self.cover, on_photo)[..., 0] > 0
+        in_range = where[..., 2].abs() <= 1
+        logit = _sample(self.logit, where)[..., 0]
+        color = _sample(self.color, where)
+        share = color[..., 3:].sigmoid()
+        rgb = (
+            share * _sample(self.photo[:, :3], on_photo) + (1.0 - share) * color[..., :3].sigmoid()
+        )
+        return torch.where(covered & in_range, logit, EMPTY_LOGIT), rgb
+
+    def meeting_every_ray(self) -> LiftedPhoto:
+        """The same with a thin layer where no depth is likely: an object's pixel does show it.
+
+        Of thin parts the network knows that they are there, but hardly at which depth. The layer
+        lies where the network expects them on average.
+        """
+        mask = F.adaptive_avg_pool2d(self.photo[:, 3:], self.logit.shape[-1])[:, :, None]
+        is_missed = (self.logit.amax(2, keepdim=True) < 0.0) & (mask > 0.5)
+        probability = self.logit.sigmoid()
+        depth_bin = torch.arange(self.logit.shape[2]).to(self.logit)[:, None, None]
+        total = probability.sum(2, keepdim=True)
+        expected_bin = (probability * depth_bin).sum(2, keepdim=True) / total
+        layer = 1.0 - (depth_bin - expected_bin).abs() / HALF_LAYER_BINS
+        return replace(
+            self, logit=torch.where(is_missed, torch.maximum(self.logit, layer), self.logit)
+        )
+
+
+class PhotoLifter(ModelMixin, ConfigMixin):
+    """Photo to the volume before its camera.
+
+    Args:
+        image_size_px: Side of the photo; a multiple of 32, 64 or more.
+        num_depths: Bins along each ray, over `DEPTH_RANGE`.
+        num_color_depths: Bins of the colours.
+        block_out_channels: Of the 2D U-Net, whose first level has a quarter of the photo's side.
+        layers_per_block: Of the same.
+        attention_head_dim: Of its two lowest levels, which attend.
+    """
+
+    @register_to_config
+    def __init__(
+        self,
+        image_size_px: int = 128,
+        num_depths: int = 32,
+        num_color_depths: int = 8,
+        block_out_channels: tuple[int, ...] = (64, 96, 160, 224),
+        layers_per_block: int = 1,
+        attention_head_dim: int = 32,
+    ) -> None:
+        super().__init__()
+        attends = [False, False, True, True]
+        self.unet = UNet2DModel(
+            sample_size=image_size_px // PATCH_SIZE_PX,
+            in_channels=4 * PATCH_SIZE_PX**2,
+            out_channels=4 * num_depths + COLOR_CHANNELS * num_color_depths,
+            block_out_channels=tuple(block_out_channels),
+            layers_per_block=layers_per_block,
+            down_block_types=tuple("AttnDownBlock2D" if a else "DownBlock2D" for a in attends),
+            up_block_types=tuple("AttnUpBlock2D" if a else "UpBlock2D" for a in reversed(attends)),
+            attention_head_dim=attention_head_dim,
+            norm_num_groups=16,
+        )
+
+    def forward(self, photo: Tensor) -> LiftedPhoto:
+        """Lift photos `(B, 4, S, S)`: sRGB on white and the object's mask, 0..1."""
+        blocks = F.pixel_unshuffle(2.0 * photo - 1.0, PATCH_SIZE_PX)
+        raw = self.unet(blocks.to(self.dtype), timestep=0).sample.float()
+        tubes, color = raw.split(
+            [4 * self.config.num_depths, COLOR_CHANNELS * self.config.num_color_depths], dim=1
+        )
+        return LiftedPhoto(
+            logit=F.pixel_shuffle(tubes, 2)[:, None],
+            color=color.unflatten(1, (COLOR_CHANNELS, -1)),
+            photo=photo,
+            cover=F.max_pool2d((photo[:, 3:] > MASK_THRESHOLD).float(), 3, stride=1, padding=1),
+        )
+
+
+def frustum_coordinates(points: Tensor) -> Tensor:
+    """Where points before a camera lie in its picture and depth range, each -1..1.
+
+    Args:
+        points: `(..., 3)`, OpenCV axes, world units.
+
+    Returns:
+        `(..., 3)`: x, y from edge to edge of the picture, depth from end to end of the range.
+    """
+    near, far = DEPTH_RANGE
+    depth = points[..., 2:]
+    on_photo = 2.0 * FOCAL_PER_SIDE * points[..., :2] / depth.clamp_min(0.1)
+    return torch.cat([on_photo, 2.0 * (depth - near) / (far - near) - 1.0], dim=-1)
+
+
+def _sample(values: Tensor, where: Tensor) -> Tensor:
+    """`(B, P, C)` of `(B, C, H, W)` or `(B, C, D, H, W)` at `(B, P, 2 or 3)`; the edge outside."""
+    dimensions = where.shape[-1]
+    grid = where.reshape(where.shape[0], *[1] * (dimensions - 1), -1, dimensions)
+    sampled = F.grid_sample(values, grid, padding_mode="border", align_corners=False)
+    return sampled.flatten(2).transpose(1, 2)

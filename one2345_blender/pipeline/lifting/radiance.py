@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A grid of density and colour, and the views of it: emission and absorption along rays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+VOLUME_HALF_SIDE = 0.62
+"""World units: the cube that holds every object."""
+DEPTH_RANGE = (0.58, 1.82)
+"""World units along the view axis: where that cube's inscribed sphere lies before every camera."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RadianceGrid:
+    """Density and colour of one object on a cubic grid, world axes, corners at the cube's."""
+
+    density: Tensor
+    """`(N, N, N)` along x, y, z: absorption for each world unit."""
+    rgb: Tensor
+    """`(3, N, N, N)` sRGB 0..1."""
+
+    def render(self, c2w: Tensor, K: Tensor, size_px: int, num_samples: int) -> Tensor:
+        """Views on white, `(V, 4, S, S)`: sRGB 0..1 and coverage 0..1.
+
+        Args:
+            c2w: `(V, 4, 4)`, OpenCV axes.
+            K: `(3, 3)` for views of `size_px`; pixel `(x, y)` has its centre at `(x, y)`.
+            size_px: S.
+            num_samples: Along each ray.
+        """
+        near, far = DEPTH_RANGE
+        step = (far - near) / num_samples
+        depth = near + step * (torch.arange(num_samples, device=c2w.device) + 0.5)
+        axis = torch.arange(size_px, device=c2w.device, dtype=torch.float32)
+        rows, columns = torch.meshgrid(axis, axis, indexing="ij")
+        px = torch.stack([columns, rows, torch.ones_like(rows)], dim=-1).reshape(-1, 3)
+        rays = px @ torch.linalg.inv(K).T  # (R,3) at depth 1
+        values = torch.cat([self.density[None], self.rgb])[None]
+        views = []
+        for pose in c2w:
+            points = pose[:3, 3] + (rays @ pose[:3, :3].T)[:, None] * depth[:, None]
+            grid = (points / VOLUME_HALF_SIDE).flip(-1)[None, :, :, None]
+            density, *rgb = F.grid_sample(values, grid, align_corners=True)[0, ..., 0]
+            views.append(_composite(density, torch.stack(rgb), step))
+        return torch.stack(views).reshape(len(c2w), 4, size_px, size_px)
+
+
+def _composite(density: Tensor, rgb: Tensor, step: float) -> Tensor:
+    """Colour on white and coverage `(4, R)` of densities `(R, D)` and colours `(3, R, D)`."""
+    through = torch.exp(-step * torch.cumsum(density, dim=-1))
+    before = torch.cat([torch.ones_like(through[:, :1]), through[:, :-1]], dim=-1)
+    coverage = 1.0 - through[:, -1]
+    color = ((before - through) * rgb).sum(-1) + (1.0 - coverage)
+    return torch.cat([color, coverage[None]])

@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Examples for the photo lifter: photos, what is inside behind their pixels, surface colours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..contracts.cameras import FOCAL_PER_SIDE
+from ..contracts.job_folder import atomic_write
+from ..pipeline.lifting.photo_lifter import MASK_THRESHOLD
+from ..pipeline.lifting.radiance import DEPTH_RANGE
+from ..pipeline.view_schedule import NUM_STAGE1_VIEWS, method_viewpoints
+from .reconstruction_data import depth_rig
+from .renders import RenderedRigs, load_rigs
+from .targets import DEPTH_TOLERANCE, DepthRig, free_space, unproject
+
+PHOTO_ELEVATIONS_DEG = (-20.0, 70.0)
+PHOTOS_PER_RIG = 4
+NUM_DEPTHS = 32
+NUM_SURFACE_POINTS = 1024
+JUDGING_VIEWS = tuple(range(NUM_STAGE1_VIEWS)) + tuple(range(NUM_STAGE1_VIEWS, 40, 2))
+"""Views that say whether a point is inside; all 40 would say little more."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiftingPhotos:
+    """`N` photos and what is known of their objects, in their cameras' frames."""
+
+    photo: NDArray[np.uint8]
+    """`(N, 128, 128, 4)`: sRGB on white and mask."""
+    is_inside: NDArray[np.uint8]
+    """`(N, 32, 64, 8)`: bits `(N, D, h, w)` packed along the last axis, nearest depth first."""
+    surface_points: NDArray[np.float16]
+    """`(N, Q, 3)` OpenCV axes, world units."""
+    surface_rgb: NDArray[np.uint8]
+    """`(N, Q, 3)` sRGB."""
+    elevation_deg: NDArray[np.float32]
+    """`(N,)`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiftingBatch:
+    """What one training step sees."""
+
+    photo: Tensor
+    """`(B, 4, S, S)` sRGB on white and mask, 0..1."""
+    is_inside: Tensor
+    """`(B, D, h, w)` 0 or 1."""
+    surface_points: Tensor
+    """`(B, Q, 3)` OpenCV axes, world units."""
+    surface_rgb: Tensor
+    """`(B, Q, 3)` sRGB 0..1."""
+
+
+def join_photos(parts: list[LiftingPhotos]) -> LiftingPhotos:
+    """All photos of all parts."""
+    names = LiftingPhotos.__dataclass_fields__
+    return LiftingPhotos(**{n: np.concatenate([getattr(p, n) for p in parts]) for n in names})
+
+
+def cached_photos(data_dir: Path, asset_id: str) -> Path:
+    """The file with one object's photos, made from its renders where it is not there yet."""
+    path = data_dir / "lifting" / f"{asset_id}.npz"
+    if not path.is_file():
+        rigs = load_rigs(data_dir / "renders" / f"{asset_id}.npz")
+        rng = np.random.default_rng([*asset_id.encode()])
+        photos = join_photos([_photos_of_rig(rigs, rig, rng) for rig in range(len(rigs.rgb))])
+        path.parent.mkdir(exist_ok=True)
+        with atomic_write(path) as file:
+            np.savez(file, **vars(photos))
+    return path
+
+
+def load_photos(path: Path) -> LiftingPhotos:
+    """Read what `cached_photos` wrote."""
+    with np.load(path, allow_pickle=False) as arrays:
+        return LiftingPhotos(**arrays)
+
+
+def draw_batch(data: LiftingPhotos, batch_size: int, rng: np.random.Generator) -> LiftingBatch:
+    """Random photos; half of them mirrored, the colours of each varied."""
+    rows: list[tuple[NDArray[Any], ...]] = []
+    for index in rng.integers(len(data.photo), size=batch_size):
+        photo, rgb = data.photo[index], data.surface_rgb[index]
+        inside = np.unpackbits(data.is_inside[index], axis=-1)
+        points = data.surface_points[index].astype(np.float32)
+        recolour = random_colours(rng)
+        mask = photo[..., 3]
+        photo = np.dstack([recolour(photo[..., :3], mask), mask])
+        rgb = recolour(rgb, np.full(len(rgb), 255, np.uint8))
+        if rng.random() < 0.5:
+            photo, inside = photo[:, ::-1], inside[..., ::-1]
+            points = points * np.array([-1.0, 1.0, 1.0], np.float32)
+        rows.append((photo, inside, points, rgb))
+    columns = [torch.from_numpy(np.stack(column)) for column in zip(*rows, strict=True)]
+    return LiftingBatch(
+        photo=columns[0].permute(0, 3, 1, 2).float() / 255.0,
+        is_inside=columns[1].float(),
+        surface_points=columns[2],
+        surface_rgb=columns[3].float() / 255.0,
+    )
+
+
+def random_colours(
+    rng: np.random.Generator,
+) -> Callable[[NDArray[np.uint8], NDArray[np.uint8]], NDArray[np.uint8]]:
+    """A change of an object's colours; where its mask is 0 a picture stays what it is."""
+    order = rng.permutation(3) if rng.random() < 0.3 else np.arange(3)
+    gain, exponent = np.exp(rng.normal(0.0, 0.1, 3)), np.exp(rng.normal(0.0, 0.2))
+    level = np.arange(256)[:, None] / 255.0
+    table = (255.0 * np.clip(level**exponent * gain, 0.0, 1.0)).astype(np.float32)
+
+    def recolour(rgb: NDArray[np.uint8], mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        share = mask[..., None] / np.float32(255.0)
+        changed = table[rgb[..., order], np.arange(3)]
+        return (share * changed + (1.0 - share) * rgb).astype(np.uint8)
+
+    return recolour
+
+
+def _photos_of_rig(rigs: RenderedRigs, rig: int, rng: np.random.Generator) -> LiftingPhotos:
+    """View 0 and some other stage-1 views, each as a photo of its own."""
+    low, high = PHOTO_ELEVATIONS_DEG
+    stage1 = method_viewpoints(float(rigs.elevation_deg[rig]))[:NUM_STAGE1_VIEWS]
+    others = [i for i, v in enumerate(stage1) if i and low <= v.elevation_deg <= high]
+    chosen = [0, *rng.permutation(others)[: PHOTOS_PER_RIG - 1].tolist()]
+    depths = depth_rig(rigs, rig)
+    generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
+    surface = unproject(depths, NUM_SURFACE_POINTS, generator)
+    row, column = surface.pixel.numpy().T
+    surface_rgb = rigs.rgb[rig, surface.view.numpy(), row, column]
+    w2c = torch.linalg.inv(depths.c2w[chosen])
+    seen = torch.einsum("vij,pj->vpi", w2c[:, :3, :3], surface.points) + w2c[:, None, :3, 3]
+    short = NUM_SURFACE_POINTS - len(surface_rgb)  # tiny objects show fewer pixels
+    photo = np.concatenate([rigs.rgb[rig, chosen], rigs.mask[rig, chosen, ..., None]], axis=-1)
+    return LiftingPhotos(
+        photo=photo,
+        is_inside=np.stack(
+            [_inside_bits(depths, photo[i, ..., 3], v) for i, v in enumerate(chosen)]
+        ),
+        surface_points=np.pad(seen.numpy(), [(0, 0), (0, short), (0, 0)], "wrap").astype(
+            np.float16
+        ),
+        surface_rgb=np.stack([np.pad(surface_rgb, [(0, short), (0, 0)], "wrap")] * len(chosen)),
+        elevation_deg=np.array([stage1[v].elevation_deg for v in chosen], np.float32),
+    )
+
+
+def _inside_bits(depths: DepthRig, mask: NDArray[np.uint8], view: int) -> NDArray[np.uint8]:
+    """Packed bits `(D, h, w / 8)`: which places behind one view's pixels no view sees through."""
+    size = mask.shape[0] // 2
+    cover = F.max_pool2d(torch.from_numpy(mask / 255.0)[None], 2)[0] > MASK_THRESHOLD
+    row, column = cover.nonzero().T
+    centre = (2 * torch.stack([column, row], dim=-1) + 1) / size - 1
+    near, far = DEPTH_RANGE
+    depth = near + (far - near) * (torch.arange(NUM_DEPTHS) + 0.5) / NUM_DEPTHS
+    slope = torch.cat([centre / (2 * FOCAL_PER_SIDE), torch.ones(len(centre), 1)], dim=-1)
+    before_camera = (slope * depth[:, None, None]).reshape(-1, 3)
+    pose = depths.c2w[view]
+    points = before_camera @ pose[:3, :3].T + pose[:3, 3]
+    judging = list(JUDGING_VIEWS)
+    judges = DepthRig(depth=depths.depth[judging], c2w=depths.c2w[judging], K=depths.K)
+    inside = free_space(judges, points) <= DEPTH_TOLERANCE
+    bits = np.zeros((NUM_DEPTHS, size, size), bool)
+    bits[:, row.numpy(), column.numpy()] = inside.numpy().reshape(NUM_DEPTHS, -1)
+    return np.packbits(bits, axis=-1)

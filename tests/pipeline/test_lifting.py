@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A photo lifted to a volume: where things stand, and what other cameras see of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from one2345_blender.contracts.cameras import (
+    Viewpoint,
+    c2w_from_viewpoints,
+    method_intrinsics,
+    px_from_world,
+)
+from one2345_blender.pipeline.lifting.guessed_object import (
+    GuessedObject,
+    guess_object,
+    upright_grid,
+)
+from one2345_blender.pipeline.lifting.photo_elevation import ELEVATION_BINS_DEG, PhotoElevation
+from one2345_blender.pipeline.lifting.photo_lifter import (
+    LiftedPhoto,
+    PhotoLifter,
+    frustum_coordinates,
+)
+from one2345_blender.pipeline.lifting.radiance import DEPTH_RANGE
+from one2345_blender.pipeline.view_schedule import INPUT_OFFSET, PoseOffset
+
+SIZE_PX = 64
+NUM_DEPTHS = 48
+BALL_RADIUS = 0.25
+BALL_CENTRE = np.array([0.1, 0.05, -0.08])
+"""World; beside the axis, so that turning the camera moves it in the picture."""
+
+
+def tiny_lifter() -> PhotoLifter:
+    return PhotoLifter(
+        image_size_px=64, num_depths=8, block_out_channels=(16, 16, 16, 32), attention_head_dim=8
+    )
+
+
+def lifted_ball(elevation_deg: float) -> LiftedPhoto:
+    """What a perfect network would make of a red ball's photo."""
+    near, far = DEPTH_RANGE
+    depth = near + (far - near) * (torch.arange(NUM_DEPTHS) + 0.5) / NUM_DEPTHS
+    unit = (2 * torch.arange(SIZE_PX) + 1) / SIZE_PX - 1
+    z, y, x = torch.meshgrid(depth, unit, unit, indexing="ij")
+    points = torch.stack([x, y, torch.ones_like(z)], dim=-1)
+    points[..., :2] /= 2 * 280.0 / 256.0
+    points = points * z[..., None]
+    c2w = c2w_from_viewpoints([Viewpoint(name="", azimuth_deg=0.0, elevation_deg=elevation_deg)])[0]
+    centre = torch.from_numpy((BALL_CENTRE - c2w[:3, 3]) @ c2w[:3, :3]).float()
+    distance = (points - centre).norm(dim=-1)
+    cover = (distance < BALL_RADIUS).any(0).float()
+    photo = torch.where(cover > 0, torch.tensor([0.8, 0.1, 0.1])[:, None, None], torch.ones(()))
+    color = torch.zeros(1, 4, 1, 1, 1)
+    color[:, 3] = 10.0
+    return LiftedPhoto(
+        logit=(40.0 * (BALL_RADIUS - distance))[None, None].clamp(-10, 10),
+        color=color,
+        photo=torch.cat([photo, cover[None]])[None],
+        cover=cover[None, None],
+    )
+
+
+def test_frustum_coordinates_agree_with_the_cameras() -> None:
+    points = np.random.default_rng(0).uniform(-0.4, 0.4, (50, 3))
+    c2w = c2w_from_viewpoints([Viewpoint(name="", azimuth_deg=0.0, elevation_deg=35.0)])[0]
+    px, depth = px_from_world(points, c2w, method_intrinsics(SIZE_PX))
+    before_camera = torch.from_numpy((points - c2w[:3, 3]) @ c2w[:3, :3])
+    x, y, z = frustum_coordinates(before_camera).numpy().T
+    np.testing.assert_allclose((x + 1) * SIZE_PX / 2, px[:, 0], atol=1e-4)
+    np.testing.assert_allclose((y + 1) * SIZE_PX / 2, px[:, 1], atol=1e-4)
+    near, far = DEPTH_RANGE
+    np.testing.assert_allclose(near + (far - near) * (z + 1) / 2, depth, atol=1e-6)
+
+
+@pytest.mark.parametrize("elevation_deg", [-10.0, 0.0, 40.0])
+def test_ball_is_seen_where_it_stands(elevation_deg: float) -> None:
+    """From all around and above, the guess shows the ball where the cameras' matrices put it."""
+    grid = upright_grid(lifted_ball(elevation_deg), elevation_deg)
+    guessed = GuessedObject(
+        grid=grid, elevation_deg=elevation_deg, elevation_confidence=1.0, size_px=SIZE_PX
+    )
+    offsets = [INPUT_OFFSET, PoseOffset(0.0, 90.0), PoseOffset(-20.0, 180.0), PoseOffset(30.0, 300)]
+    views = guessed.views(offsets)
+    assert views.shape == (4, SIZE_PX, SIZE_PX, 3)
+    for offset, view in zip(offsets, views, strict=True):
+        camera = Viewpoint(
+            name="",
+            azimuth_deg=offset.d_azimuth_deg,
+            elevation_deg=elevation_deg - offset.d_polar_deg,
+        )
+        c2w = c2w_from_viewpoints([camera])[0]
+        px, depth = px_from_world(BALL_CENTRE[None], c2w, method_intrinsics(SIZE_PX))
+        covered = view[..., 1] < 128
+        rows, columns = np.nonzero(covered)
+        np.testing.assert_allclose([columns.mean(), rows.mean()], px[0], atol=1.5)
+        radius_px = BALL_RADIUS / depth[0] * method_intrinsics(SIZE_PX)[0, 0]
+        assert np.sqrt(covered.sum() / np.pi) == pytest.approx(radius_px, rel=0.12)
+        assert view[rows, columns, 0].mean() > 150
+
+
+def test_background_of_the_photo_stays_empty() -> None:
+    lifted = lifted_ball(0.0)
+    solid = LiftedPhoto(
+        logit=torch.full_like(lifted.logit, 10.0),
+        color=lifted.color,
+        photo=lifted.photo,
+        cover=lifted.cover,
+    )
+    guessed = GuessedObject(
+        grid=upright_grid(solid, 0.0), elevation_deg=0.0, elevation_confidence=1.0, size_px=SIZE_PX
+    )
+    covered = guessed.views([INPUT_OFFSET])[0, ..., 1] < 200
+    outline = lifted.cover[0, 0].numpy() > 0
+    assert (covered & ~outline).sum() < 0.15 * outline.sum()  # a rim of one pixel
+
+
+def test_every_ray_of_the_object_meets_it() -> None:
+    """A network that doubts every depth still has something where the ball's middle is."""
+    lifted = lifted_ball(0.0)
+    doubtful = replace(lifted, logit=lifted.logit - 12.0).meeting_every_ray()
+    is_object = lifted.cover[0, 0] > 0
+    at_pixel = doubtful.logit[0, 0].amax(0)
+    assert (at_pixel[is_object] > 0.0).all()
+    assert (at_pixel[~is_object] < 0.0).all()
+    near, far = DEPTH_RANGE
+    ball_bin = (1.2 - near) / (far - near) * NUM_DEPTHS
+    middle_px = is_object.nonzero().float().mean(0).round().long()
+    found_bin = doubtful.logit[0, 0, :, middle_px[0], middle_px[1]].argmax()
+    assert abs(float(found_bin) - ball_bin) < 4.0
+
+
+def test_networks_give_the_same_guess_for_the_same_photo() -> None:
+    torch.manual_seed(0)
+    lifter = tiny_lifter()
+    elevation = PhotoElevation(image_size_px=32, width=(8, 8), hidden=8)
+    lifter.eval(), elevation.eval()
+    rgb = np.full((64, 64, 3), 200, np.uint8)
+    mask = np.zeros((64, 64), bool)
+    mask[16:48, 16:48] = True
+    first, second = (guess_object(lifter, elevation, rgb, mask) for _ in range(2))
+    assert 0.0 < first.elevation_confidence < 1.0
+    assert ELEVATION_BINS_DEG.min() < first.elevation_deg < ELEVATION_BINS_DEG.max()
+    np.testing.assert_array_equal(first.views([INPUT_OFFSET]), second.views([INPUT_OFFSET]))
+
+
+def test_known_elevation_is_taken() -> None:
+    lifter = tiny_lifter()
+    elevation = PhotoElevation(image_size_px=32, width=(8, 8), hidden=8)
+    rgb, mask = np.full((64, 64, 3), 200, np.uint8), np.ones((64, 64), bool)
+    guessed = guess_object(lifter, elevation, rgb, mask, elevation_deg=33.0)
+    assert (guessed.elevation_deg, guessed.elevation_confidence) == (33.0, 1.0)

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the lifter and the elevation guess learn from, and that they learn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from one2345_blender.contracts.cameras import (
+    FOCAL_PER_SIDE,
+    method_intrinsics,
+)
+from one2345_blender.pipeline.lifting.photo_elevation import PhotoElevation
+from one2345_blender.pipeline.lifting.photo_lifter import PhotoLifter
+from one2345_blender.pipeline.lifting.radiance import DEPTH_RANGE
+from one2345_blender.pipeline.view_schedule import method_viewpoints
+from one2345_blender.training import train_elevation, train_lifter
+from one2345_blender.training.lifting_data import (
+    NUM_DEPTHS,
+    LiftingPhotos,
+    cached_photos,
+    draw_batch,
+    load_photos,
+    random_colours,
+)
+from one2345_blender.training.renders import RenderedRigs, save_rigs
+
+SIZE_PX = 128
+RADIUS = 0.3
+ELEVATION_DEG = 30.0
+
+
+def ball_rigs() -> RenderedRigs:
+    """A ball at the origin: its depth map is the same from everywhere, its red tells the view."""
+    K = method_intrinsics(SIZE_PX)
+    rows, columns = np.mgrid[:SIZE_PX, :SIZE_PX]
+    rays = np.stack([columns, rows, np.ones_like(rows)], axis=-1) @ np.linalg.inv(K).T
+    a, b, c = (rays**2).sum(-1), -2.0 * 1.2, 1.2**2 - RADIUS**2
+    discriminant = b * b - 4 * a * c
+    depth = np.where(discriminant > 0, (-b - np.sqrt(np.maximum(discriminant, 0))) / (2 * a), 0)
+    mask = depth > 0
+    rgb = np.full((1, 40, SIZE_PX, SIZE_PX, 3), 255, np.uint8)
+    rgb[0, :, mask] = np.stack([np.arange(40) * 6, np.full(40, 90), np.full(40, 20)], axis=-1)
+    return RenderedRigs(
+        rgb=rgb,
+        mask=np.broadcast_to(255 * mask, rgb.shape[:-1]).astype(np.uint8),
+        depth=np.broadcast_to(depth, rgb.shape[:-1]).astype(np.float16),
+        elevation_deg=np.array([ELEVATION_DEG], np.float32),
+    )
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> LiftingPhotos:
+    data_dir: Path = tmp_path_factory.mktemp("data")
+    (data_dir / "renders").mkdir()
+    save_rigs(ball_rigs(), data_dir / "renders" / "ball.npz")
+    return load_photos(cached_photos(data_dir, "ball"))
+
+
+def test_inside_bits_are_the_ball(photos: LiftingPhotos) -> None:
+    near, far = DEPTH_RANGE
+    depth = near + (far - near) * (np.arange(NUM_DEPTHS) + 0.5) / NUM_DEPTHS
+    unit = ((2 * np.arange(64) + 1) / 64 - 1) / (2 * FOCAL_PER_SIDE)
+    z, y, x = np.meshgrid(depth, unit, unit, indexing="ij")
+    distance = np.sqrt((x * z) ** 2 + (y * z) ** 2 + (z - 1.2) ** 2)
+    for bits in photos.is_inside:
+        inside = np.unpackbits(bits, axis=-1).astype(bool)
+        assert inside[distance < RADIUS - 0.03].mean() > 0.99
+        assert inside[distance > RADIUS + 0.03].mean() < 0.01
+
+
+def test_surface_points_lie_on_the_ball_before_every_photo(photos: LiftingPhotos) -> None:
+    distance = np.linalg.norm(photos.surface_points.astype(float) - [0.0, 0.0, 1.2], axis=-1)
+    np.testing.assert_allclose(distance, RADIUS, atol=0.01)
+
+
+def test_photos_have_the_elevations_of_their_views(photos: LiftingPhotos) -> None:
+    views = method_viewpoints(ELEVATION_DEG)[:8]
+    colors = photos.photo[:, SIZE_PX // 2, SIZE_PX // 2, 0] // 6
+    expected = [views[index].elevation_deg for index in colors]
+    assert colors[0] == 0
+    np.testing.assert_allclose(photos.elevation_deg, expected)
+
+
+def test_mirrored_examples_stay_consistent(photos: LiftingPhotos) -> None:
+    """In every drawn example the surface points project into the photo's mask."""
+    batch = draw_batch(photos, 8, np.random.default_rng(0))
+    px = batch.surface_points @ torch.from_numpy(method_intrinsics(SIZE_PX)).T
+    column, row = (px[..., :2] / px[..., 2:]).round().long().unbind(-1)
+    index = torch.arange(8)[:, None]
+    assert (
+        batch.photo[index, 3, row, column] > 0
+    ).float().mean() > 0.9  # points of the rim may fall beside it
+
+
+def test_recolouring_leaves_the_background_white() -> None:
+    rgb = np.full((4, 4, 3), 255, np.uint8)
+    rgb[1:3, 1:3] = (200, 40, 10)
+    mask = np.where(rgb[..., 1] < 255, 255, 0).astype(np.uint8)
+    changed = random_colours(np.random.default_rng(1))(rgb, mask)
+    assert (changed[mask == 0] == 255).all()
+    assert (changed[mask == 255] != rgb[mask == 255]).any()
+
+
+def test_lifter_learns(photos: LiftingPhotos) -> None:
+    torch.manual_seed(0)
+    rng = np.random.default_rng(0)
+    network = PhotoLifter(block_out_channels=(16, 16, 16, 32), attention_head_dim=8)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3)
+    losses = [
+        train_lifter.train_step(network, optimizer, draw_batch(photos, 2, rng)) for _ in range(12)
+    ]
+    assert losses[-1]["inside"] < 0.7 * losses[0]["inside"]
+
+
+def test_elevation_learns() -> None:
+    torch.manual_seed(0)
+    network = PhotoElevation(width=(8, 8), hidden=16)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=5e-3)
+    photos = torch.rand(2, 4, SIZE_PX, SIZE_PX)
+    photos[1] *= 0.2
+    elevation_deg = torch.tensor([0.0, 60.0])
+    losses = [
+        train_elevation.train_step(network, optimizer, photos, elevation_deg) for _ in range(40)
+    ]
+    assert losses[-1] < 0.8 * losses[0]
+    estimate, probability = network.eval().estimate(photos)
+    assert estimate[1] > estimate[0]
+    assert ((probability >= 0) & (probability <= 1)).all()
+
+
+def test_photo_crop_centres_the_object() -> None:
+    rgba = np.full((2, SIZE_PX, SIZE_PX, 4), 255, np.uint8)
+    rgba[..., 3] = 0
+    rgba[:, 20:60, 70:90, 3] = 255
+    views = train_elevation.PosedViews(rgba=rgba, elevation_deg=np.full(2, 20.0, np.float32))
+    drawn, elevation_deg = train_elevation.draw_photos(views, 6, np.random.default_rng(0))
+    assert (elevation_deg == 20.0).all()
+    for photo in drawn:
+        rows, columns = (photo[3] > 0.5).nonzero().T
+        assert abs((rows.min() + rows.max()) / 2 - SIZE_PX / 2) < 5
+        assert abs((columns.min() + columns.max()) / 2 - SIZE_PX / 2) < 5
+        assert 0.65 * SIZE_PX < rows.max() - rows.min() < 0.85 * SIZE_PX
