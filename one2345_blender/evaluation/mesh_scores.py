@@ -6,10 +6,12 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..contracts.cameras import Viewpoint
 from ..contracts.mesh import ColoredMesh
 from .attempts import Attempt
+from .clip_similarity import ClipSimilarity
 from .mesh_renderer import MeshRenderer
 from .occupancy import volume_iou
 from .picture_scores import psnr_db, silhouette_iou, ssim
@@ -32,6 +34,8 @@ class MeshScores:
     input_ssim: float | None = None
     novel_psnr_db: float | None = None
     """Mean of `NOVEL_VIEWPOINTS`, from where the true cameras stand."""
+    novel_clip: float | None = None
+    """CLIP similarity of the same views, where the user has CLIP."""
     elevation_error_deg: float | None = None
     seconds: float | None = None
 
@@ -40,19 +44,23 @@ class MeshScores:
         return {k: None if v is None else round(v, 4) for k, v in asdict(self).items()}
 
 
-def score_attempt(attempt: Attempt, truth: TrueObject, renderer: MeshRenderer) -> MeshScores:
+def score_attempt(
+    attempt: Attempt,
+    truth: TrueObject,
+    renderer: MeshRenderer,
+    clip: ClipSimilarity | None = None,
+) -> MeshScores:
     """Compare an attempt with the truth."""
     matched = Viewpoint(name="input", azimuth_deg=0.0, elevation_deg=attempt.elevation_deg)
     picture, outline = draw(renderer, attempt.mesh, matched)
     in_world = attempt.mesh_in_world
-    novel = [draw(renderer, in_world, view)[0] for view in NOVEL_VIEWPOINTS]
-    shape = _shape_scores(in_world, truth)
+    novel = np.array([draw(renderer, in_world, view)[0] for view in NOVEL_VIEWPOINTS])
     return MeshScores(
-        **shape,
+        **_shape_scores(in_world, truth),
+        **_novel_scores(novel, truth, clip),
         silhouette_iou=silhouette_iou(attempt.mask, outline),
         input_psnr_db=psnr_db(attempt.rgb, picture),
         input_ssim=ssim(attempt.rgb, picture),
-        novel_psnr_db=float(np.mean(list(map(psnr_db, truth.novel_rgb, novel)))),
         elevation_error_deg=(
             None
             if attempt.elevation is None
@@ -62,16 +70,24 @@ def score_attempt(attempt: Attempt, truth: TrueObject, renderer: MeshRenderer) -
     )
 
 
-def score_repeated_input(truth: TrueObject) -> MeshScores:
+def score_repeated_input(truth: TrueObject, clip: ClipSimilarity | None = None) -> MeshScores:
     """What simply showing the input again, from everywhere, is worth."""
-    return MeshScores(
-        novel_psnr_db=float(np.mean([psnr_db(view, truth.rgb[0]) for view in truth.novel_rgb]))
-    )
+    repeated = np.broadcast_to(truth.rgb[:1], truth.novel_rgb.shape)
+    return MeshScores(**_novel_scores(repeated, truth, clip))
+
+
+def _novel_scores(
+    novel: NDArray[np.uint8], truth: TrueObject, clip: ClipSimilarity | None
+) -> dict[str, float | None]:
+    return {
+        "novel_psnr_db": float(np.mean(list(map(psnr_db, truth.novel_rgb, novel)))),
+        "novel_clip": None if clip is None else clip(truth.novel_rgb, novel),
+    }
 
 
 def draw(
     renderer: MeshRenderer, mesh: ColoredMesh | None, viewpoint: Viewpoint, *, is_clay: bool = False
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """Picture and outline; white and empty where there is no mesh."""
     if mesh is None:
         side = renderer.size_px

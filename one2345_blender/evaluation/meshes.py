@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +16,8 @@ from ..contracts.job_folder import prepare_output_dir
 from ..pipeline.devices import peak_memory_bytes
 from ..pipeline.model_cache import ModelCache
 from ..pipeline.result_files import write_json
-from ..training.asset_readers.furniture_catalogue import load_furniture
 from ..training.assets_command import MANIFEST_PATH, PACKAGES_DIR
 from ..training.framing import VIEW_SIZE_PX
-from ..training.manifest import read_manifest
-from ..training.renders import load_rigs, object_seed_text
-from ..training.renders_command import find_entries
-from ..training.view_data import read_split
 from .attempts import (
     Attempt,
     Method,
@@ -33,10 +27,12 @@ from .attempts import (
     true_views,
     whole_pipeline,
 )
+from .clip_similarity import ClipSimilarity
 from .mesh_renderer import MeshRenderer
 from .mesh_scores import MeshScores, draw, score_attempt, score_repeated_input
 from .score_table import markdown_table, summarise
-from .truth import SIDE_VIEWPOINTS, TrueObject, read_truth
+from .test_sets import model_file_objects, rendered_objects
+from .truth import SIDE_VIEWPOINTS, TrueObject
 
 PIPELINE, TRUE_VIEWS, REPEATED = "whole pipeline", "true views", "input repeated"
 SIMPLE_METHODS: dict[str, Method] = {
@@ -59,6 +55,9 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--data", type=Path, default=Path("out/training"), help="rendered data")
     parser.add_argument("--part", default="val", help="of the split")
     parser.add_argument("--objects", type=int, default=40, help="at most so many")
+    parser.add_argument(
+        "--models", type=Path, help="a folder of model files, in place of the rendered data"
+    )
     parser.add_argument("--packages", type=Path, default=PACKAGES_DIR, help="the models")
     parser.add_argument("--manifest", type=Path, default=MANIFEST_PATH)
     parser.add_argument("--output", type=Path, default=Path("out/evaluation"))
@@ -67,9 +66,11 @@ def main(argv: list[str]) -> None:
     parser.add_argument(
         "--elevation-error-deg", type=float, help="give the true elevation, wrong by so much"
     )
+    parser.add_argument("--clip", type=Path, help="folder of a CLIP vision model, for one column")
     parser.add_argument("--baselines-only", action="store_true", help="only what needs no network")
     args = parser.parse_args(argv)
     prepare_output_dir(args.output)
+    clip = ClipSimilarity(args.clip) if args.clip else None
     methods = dict(SIMPLE_METHODS)
     size_px = VIEW_SIZE_PX
     if not args.baselines_only:
@@ -84,21 +85,25 @@ def main(argv: list[str]) -> None:
         }
     scores: dict[str, list[MeshScores]] = {name: [] for name in (*methods, REPEATED)}
     rows, strips = [], []
-    test_set = read_test_set(
-        args.data,
-        args.part,
-        args.objects,
-        packages_dir=args.packages,
-        manifest=args.manifest,
-        size_px=size_px,
+    test_set = (
+        model_file_objects(args.models, args.objects, size_px=size_px)
+        if args.models
+        else rendered_objects(
+            args.data,
+            args.part,
+            args.objects,
+            packages_dir=args.packages,
+            manifest=args.manifest,
+            size_px=size_px,
+        )
     )
     for truth in test_set:
         attempts = {name: method(truth) for name, method in methods.items()}
         with MeshRenderer(size_px) as renderer:
             for name, attempt in attempts.items():
-                scores[name].append(score_attempt(attempt, truth, renderer))
+                scores[name].append(score_attempt(attempt, truth, renderer, clip))
             strips.append(contact_strip(attempts, truth, renderer))
-        scores[REPEATED].append(score_repeated_input(truth))
+        scores[REPEATED].append(score_repeated_input(truth, clip))
         rows.append(
             {
                 "object": truth.asset_id,
@@ -111,8 +116,9 @@ def main(argv: list[str]) -> None:
         print(json.dumps({"object": truth.asset_id, "f_05": f_scores}), flush=True)
     if not rows:
         raise OptionError(
-            f"Expected rendered objects of the part {args.part!r} in {args.data}, found none.",
-            hint="Run `python -m one2345_blender.training renders`.",
+            "Expected objects to compare with, but there are none in "
+            f"{args.models or f'the part {args.part!r} of {args.data}'}.",
+            hint="Run `python -m one2345_blender.training renders`, or give a folder of models.",
         )
     summaries = {name: summarise(values) for name, values in scores.items()}
     table = markdown_table(summaries)
@@ -120,7 +126,7 @@ def main(argv: list[str]) -> None:
     (args.output / TABLE_MD).write_text(table + "\n", encoding="utf-8")
     report = {
         "preset": args.preset,
-        "part": args.part,
+        "test_set": str(args.models or args.part),
         "seed": args.seed,
         "elevation_error_deg": args.elevation_error_deg,
         "peak_memory_bytes": peak_memory_bytes(),
@@ -129,28 +135,6 @@ def main(argv: list[str]) -> None:
     }
     write_json(args.output / REPORT_JSON, report)
     Image.fromarray(np.concatenate(strips)).save(args.output / SHEET_PNG)
-
-
-def read_test_set(
-    data_dir: Path, part: str, limit: int, *, packages_dir: Path, manifest: Path, size_px: int
-) -> Iterator[TrueObject]:
-    """The first `limit` objects of a part of the split, in its order, views of `size_px`.
-
-    Raises:
-        ManifestError, ModelFileError, TruthError: A model is missing or not the one rendered.
-    """
-    assets = {asset.asset_id: asset for asset in read_manifest(manifest).assets}
-    wanted = [assets[asset_id] for asset_id in read_split(data_dir, part)[:limit]]
-    for asset, archive_path, entry in find_entries(wanted, packages_dir):
-        rigs = load_rigs(data_dir / "renders" / f"{asset.asset_id}.npz")
-        model = load_furniture(archive_path, entry)
-        yield read_truth(
-            asset.asset_id,
-            model,
-            rigs,
-            seed_text=object_seed_text(asset.asset_id),
-            size_px=size_px,
-        )
 
 
 def contact_strip(

@@ -20,6 +20,7 @@ COLUMNS = {
     "input_psnr_db": ("input PSNR", ".2f"),
     "input_ssim": ("input SSIM", ".3f"),
     "novel_psnr_db": ("novel PSNR", ".2f"),
+    "novel_clip": ("novel CLIP", ".3f"),
     "elevation_error_deg": ("elevation error", ".1f"),
     "seconds": ("seconds", ".1f"),
 }

@@ -4,20 +4,22 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
+from skimage.measure import label
 
 from ..contracts.cameras import Viewpoint, c2w_from_viewpoints, method_intrinsics
-from .asset_readers.furniture_catalogue import CatalogueEntry, load_furniture, read_catalogue
+from .asset_readers.model_entry import ModelEntry
 from .asset_readers.obj_model import ModelFileError
 from .asset_readers.textured_model import TexturedModel, shape_hash
 from .framing import world_from_model
 from .libraries import LIBRARIES, Library
 from .manifest import Asset, DroppedAsset, Manifest
+from .model_readers import load_model, read_entries
 from .rasterizer import Rasterizer
 
 NUM_VALIDATION_ASSETS = 40
@@ -25,6 +27,10 @@ MIN_COVERAGE = 0.04
 """Mean share of the frame that a framed model covers in level views; less is scattered or wiry."""
 MIN_THICKNESS = 0.03
 """Smallest over largest side of the bounding box; less is a sheet, a decal or a pole."""
+MIN_COHERENCE = 0.8
+"""Of models from libraries with scattered props: share of the outline in its largest part."""
+MIN_TRIANGLES = 4
+"""Fewer enclose nothing: places for other things."""
 
 _COVERAGE_ELEVATION_DEG = 20.0
 _NUM_COVERAGE_VIEWS = 8
@@ -32,11 +38,11 @@ _NUM_COVERAGE_VIEWS = 8
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """A catalogue entry before anybody looked at its model."""
+    """A library's entry before anybody looked at its model."""
 
     asset_id: str
     library: Library
-    entry: CatalogueEntry
+    entry: ModelEntry
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,26 +54,24 @@ class Inspection:
     """Smallest over largest side of the bounding box."""
     coverage: float
     """Mean share of the frame in level views."""
+    coherence: float
+    """Mean share of the outline that hangs together, in the same views."""
+    num_triangles: int
 
 
 def list_candidates(
     packages_dir: Path, libraries: Sequence[Library] = LIBRARIES
 ) -> list[Candidate]:
-    """Every entry of the libraries, in catalogue order.
+    """Every entry of the libraries, in their order.
 
     Raises:
         ModelFileError: A library is not in `packages_dir`.
     """
     return [
-        Candidate(asset_id=_asset_id(library, entry), library=library, entry=entry)
+        Candidate(asset_id=f"{library.key}_{entry.slug}", library=library, entry=entry)
         for library in libraries
-        for entry in read_catalogue(packages_dir / library.file_name).entries
+        for entry in read_entries(library, packages_dir)
     ]
-
-
-def _asset_id(library: Library, entry: CatalogueEntry) -> str:
-    stem = re.sub(r"[^a-z0-9]+", "-", PurePosixPath(entry.model_path).stem.lower()).strip("-")
-    return f"{library.key}_{stem}"
 
 
 def inspect_candidate(
@@ -75,21 +79,27 @@ def inspect_candidate(
 ) -> Inspection | str:
     """Load a model and measure it; a sentence instead if it cannot be read."""
     try:
-        model = load_furniture(packages_dir / candidate.library.file_name, candidate.entry)
+        model = load_model(candidate.library, candidate.entry, packages_dir)
     except ModelFileError as error:
         return error.message
     points = model.points
     extent = points.max(0) - points.min(0)
     thickness = float(extent.min() / extent.max())
+    coverage, coherence = (
+        measure_outline(model, rasterizer) if thickness >= MIN_THICKNESS else (0.0, 0.0)
+    )
     return Inspection(
         shape_hash=shape_hash(points),
         thickness=thickness,
-        coverage=measure_coverage(model, rasterizer) if thickness >= MIN_THICKNESS else 0.0,
+        coverage=coverage,
+        coherence=coherence,
+        num_triangles=model.num_triangles,
     )
 
 
-def measure_coverage(model: TexturedModel, rasterizer: Rasterizer) -> float:
-    """Mean share of the frame that the framed model covers, seen from all sides."""
+def measure_outline(model: TexturedModel, rasterizer: Rasterizer) -> tuple[float, float]:
+    """Of the framed model seen from all sides: the mean share of the frame that it covers, and the
+    mean share of its outline that is in the largest connected part."""
     rasterizer.set_model(model)
     similarity = world_from_model(
         model.points, yaw_deg=0.0, elevation_deg=_COVERAGE_ELEVATION_DEG, object_fraction=0.75
@@ -107,21 +117,28 @@ def measure_coverage(model: TexturedModel, rasterizer: Rasterizer) -> float:
         rasterizer.render(c2w, K, world_from_model=similarity).mask
         for c2w in c2w_from_viewpoints(views)
     ]
-    return float(np.mean(masks) / 255.0)
+    return float(np.mean(masks) / 255.0), float(np.mean([_largest_part(m > 0) for m in masks]))
+
+
+def _largest_part(mask: NDArray[np.bool_]) -> float:
+    """Share of the mask in its largest connected part; 0 of an empty one."""
+    areas = np.bincount(label(mask, connectivity=2).ravel(), minlength=2)[1:]
+    return float(areas.max() / max(areas.sum(), 1))
 
 
 def select_assets(inspected: Iterable[tuple[Candidate, Inspection | str]]) -> Manifest:
     """Keep what can be trained on, say why the rest cannot, and split by object.
 
     The validation objects are those with the smallest hash of their identifier, so that the split
-    depends on nothing but the names. Models of an evaluation library are never trained on.
+    depends on nothing but the names, and only those of libraries that give any. Models of a test
+    library are never trained on.
     """
     kept: list[Candidate] = []
     dropped: list[DroppedAsset] = []
     seen_shapes: dict[str, str] = {}
     seen_ids: set[str] = set()
     for candidate, inspection in inspected:
-        reason = _reason_to_drop(inspection, seen_shapes)
+        reason = _reason_to_drop(candidate.library, inspection, seen_shapes)
         if reason is None and candidate.asset_id in seen_ids:
             reason = "second entry of the same model file"
         if reason is not None:
@@ -135,8 +152,10 @@ def select_assets(inspected: Iterable[tuple[Candidate, Inspection | str]]) -> Ma
         seen_shapes[inspection.shape_hash] = candidate.asset_id
         seen_ids.add(candidate.asset_id)
         kept.append(candidate)
-    trainable = [c.asset_id for c in kept if not c.library.evaluation_only]
-    by_hash = sorted(trainable, key=lambda asset_id: hashlib.sha256(asset_id.encode()).digest())
+    eligible = [
+        c.asset_id for c in kept if c.library.test_split is None and c.library.gives_validation
+    ]
+    by_hash = sorted(eligible, key=lambda asset_id: hashlib.sha256(asset_id.encode()).digest())
     validation = set(by_hash[:NUM_VALIDATION_ASSETS])
     return Manifest(
         assets=tuple(_asset(candidate, validation) for candidate in kept),
@@ -144,13 +163,19 @@ def select_assets(inspected: Iterable[tuple[Candidate, Inspection | str]]) -> Ma
     )
 
 
-def _reason_to_drop(inspection: Inspection | str, seen_shapes: dict[str, str]) -> str | None:
+def _reason_to_drop(
+    library: Library, inspection: Inspection | str, seen_shapes: dict[str, str]
+) -> str | None:
     if isinstance(inspection, str):
         return inspection
+    if inspection.num_triangles < MIN_TRIANGLES:
+        return f"{inspection.num_triangles} triangles"
     if inspection.thickness < MIN_THICKNESS:
         return f"flat: thickness {inspection.thickness:.3f} of its length"
     if inspection.coverage < MIN_COVERAGE:
         return f"covers {100 * inspection.coverage:.1f} % of the frame"
+    if library.has_scattered_props and inspection.coherence < MIN_COHERENCE:
+        return f"scattered: {100 * inspection.coherence:.0f} % of its outline hangs together"
     if inspection.shape_hash in seen_shapes:
         return f"same shape as {seen_shapes[inspection.shape_hash]}"
     return None
@@ -165,5 +190,5 @@ def _asset(candidate: Candidate, validation: set[str]) -> Asset:
         library=candidate.library.key,
         model=candidate.entry.model_path,
         category=candidate.entry.category,
-        split="near_test" if candidate.library.evaluation_only else split,
+        split=candidate.library.test_split or split,
     )

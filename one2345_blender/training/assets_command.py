@@ -18,6 +18,8 @@ from .assets import (
     select_assets,
 )
 from .attribution import write_attribution
+from .inspection_file import append_inspection, inspection_key, read_inspections
+from .libraries import DEFAULT_LICENCES, TRAINING_LICENCES, libraries_under
 from .manifest import write_manifest
 from .rasterizer import Rasterizer
 
@@ -42,18 +44,38 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--packages", type=Path, default=PACKAGES_DIR)
     parser.add_argument("--manifest", type=Path, default=MANIFEST_PATH)
     parser.add_argument("--attribution", type=Path, default=ATTRIBUTION_PATH)
+    parser.add_argument(
+        "--licences",
+        nargs="+",
+        choices=TRAINING_LICENCES,
+        default=DEFAULT_LICENCES,
+        help="families of licences of the models to train on",
+    )
+    parser.add_argument(
+        "--inspections",
+        type=Path,
+        default=Path("out/training/inspections.jsonl"),
+        help="what was found before; models in it are not looked at again",
+    )
     parser.add_argument("--workers", type=int, default=2)
     args = parser.parse_args(argv)
 
-    candidates = list_candidates(args.packages)
+    candidates = list_candidates(args.packages, libraries_under(args.licences))
+    inspections = read_inspections(args.inspections)
+    missing = [c for c in candidates if inspection_key(c) not in inspections]
     inspect = partial(_inspect, packages_dir=args.packages)
-    with get_context("spawn").Pool(args.workers, _start_worker) as pool:
-        inspections = []
-        for inspection in pool.imap(inspect, candidates, chunksize=4):
-            inspections.append(inspection)
-            if len(inspections) % 100 == 0:
-                _log.info("%d of %d models inspected", len(inspections), len(candidates))
-    manifest = select_assets(zip(candidates, inspections, strict=True))
+    args.inspections.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        get_context("spawn").Pool(args.workers, _start_worker) as pool,
+        args.inspections.open("a", encoding="utf-8") as file,
+    ):
+        for done, found in enumerate(pool.imap(inspect, missing, chunksize=4), start=1):
+            key = inspection_key(missing[done - 1])
+            inspections[key] = found
+            append_inspection(file, key, found)
+            if done % 100 == 0:
+                _log.info("%d of %d models inspected", done, len(missing))
+    manifest = select_assets((c, inspections[inspection_key(c)]) for c in candidates)
     write_manifest(manifest, args.manifest)
     write_attribution(manifest, args.attribution)
     counts = Counter(asset.split for asset in manifest.assets)

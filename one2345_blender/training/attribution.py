@@ -32,7 +32,7 @@ def write_attribution(manifest: Manifest, path: Path) -> None:
 
 
 def _section(library: Library, assets: list[Asset]) -> str:
-    use = "Used for testing only, never for training." if library.evaluation_only else ""
+    use = "Used for testing only, never for training." if library.test_split else ""
     head = (
         f"## {library.name}\n\n"
         f"Licence: [{library.licence}]({library.licence_url}). {library.credit}.\n"

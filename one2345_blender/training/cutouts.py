@@ -14,11 +14,10 @@ from numpy.typing import NDArray
 
 from ..contracts.cameras import Viewpoint, c2w_from_viewpoints, method_intrinsics
 from ..contracts.job_folder import atomic_write
-from .asset_readers.furniture_catalogue import load_furniture
 from .framing import world_from_model
 from .manifest import Asset
+from .model_readers import find_entries, load_model
 from .rasterizer import Lighting, Rasterizer
-from .renders_command import find_entries
 
 CUTOUT_SIZE_PX = 224
 NUM_VIEWS = {"train": 4, "val": 2}
@@ -35,8 +34,8 @@ def render_cutouts(assets: list[Asset], packages_dir: Path, output_dir: Path) ->
     """
     missing = [a for a in assets if not (output_dir / f"{a.asset_id}.npz").exists()]
     with Rasterizer(CUTOUT_SIZE_PX) as rasterizer:
-        for asset, archive_path, entry in find_entries(missing, packages_dir):
-            model = load_furniture(archive_path, entry)
+        for asset, library, entry in find_entries(missing, packages_dir):
+            model = load_model(library, entry, packages_dir)
             rasterizer.set_model(model)
             digest = hashlib.sha256(asset.asset_id.encode()).digest()
             rng = np.random.default_rng(int.from_bytes(digest[:8], "little"))

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection
 from dataclasses import dataclass
 
 
@@ -20,12 +22,28 @@ class Library:
     credit: str
     """Whom its licence asks to name."""
     source: str
-    """Debian package and version of the library."""
-    evaluation_only: bool = False
-    """Never trained on."""
+    """Debian package or Python wheel, and version of the library."""
+    reader: str = "furniture"
+    """One of `model_readers.READERS`."""
+    test_split: str | None = None
+    """The part of the data that all its models belong to; None: they are trained on."""
+    gives_validation: bool = True
+    """Whether validation objects are drawn from it; adding a library must not change which."""
+    has_scattered_props: bool = False
+    """Whether some of its models are things that stand around another one."""
+
+    @property
+    def licence_family(self) -> str:
+        """The licence without its version: `CC0`, `CC-BY`, `CC-BY-SA`, ..."""
+        return re.sub(r"-\d.*", "", self.licence)
 
 
 _FURNITURE = "sweethome3d-furniture, libraries 1.8 (www.sweethome3d.com)"
+
+TRAINING_LICENCES = ("CC0", "CC-BY", "CC-BY-SA")
+"""Families under which models may be trained on."""
+DEFAULT_LICENCES = ("CC0", "CC-BY")
+"""Those that ask nothing of the weights but the attribution."""
 
 LIBRARIES = (
     Library(
@@ -84,7 +102,59 @@ LIBRARIES = (
         licence_url="https://creativecommons.org/licenses/by/3.0/",
         credit="Copyright 2006-2021 Emmanuel Puybaret / eTeks",
         source="sweethome3d 7.0.2, catalogue 6.5 (www.sweethome3d.com)",
-        evaluation_only=True,
+        test_split="near_test",
+    ),
+    Library(
+        key="0ad",
+        file_name="0ad-public.zip",
+        name="0 A.D.",
+        licence="CC-BY-SA-3.0",
+        licence_url="https://creativecommons.org/licenses/by-sa/3.0/",
+        credit=(
+            "Copyright 2009-2022 Wildfire Games (https://www.wildfiregames.com/); some textures "
+            "are derived, by permission, from materials of CGTextures (http://www.cgtextures.com/)"
+        ),
+        source="0ad-data 0.0.26 (https://play0ad.com/)",
+        reader="0ad",
+        gives_validation=False,
+        has_scattered_props=True,
+    ),
+    Library(
+        key="miniworld",
+        file_name="miniworld-2.1.0-py3-none-any.whl",
+        name="Miniworld",
+        licence="Apache-2.0",
+        licence_url="https://www.apache.org/licenses/LICENSE-2.0",
+        credit="Farama Foundation and contributors",
+        source="Python package miniworld 2.1.0 (https://github.com/Farama-Foundation/Miniworld)",
+        reader="wheel",
+        test_split="far_test",
+    ),
+    Library(
+        key="robosuite",
+        file_name="robosuite-1.5.2-py3-none-any.whl",
+        name="robosuite",
+        licence="MIT",
+        licence_url="https://opensource.org/license/mit",
+        credit=(
+            "Copyright 2022 Stanford Vision and Learning Lab and UT Robot Perception and Learning "
+            "Lab"
+        ),
+        source="Python package robosuite 1.5.2 (https://robosuite.ai)",
+        reader="wheel",
+        test_split="far_test",
     ),
 )
 """In order of precedence: of two equal shapes the first is kept."""
+
+
+def libraries_under(licences: Collection[str]) -> list[Library]:
+    """Those to train on under one of the licence families, and all that only test.
+
+    Tests leave nothing in the weights, so that their licences do not bind these.
+    """
+    return [
+        library
+        for library in LIBRARIES
+        if library.test_split is not None or library.licence_family in licences
+    ]

@@ -16,7 +16,7 @@ from ..contracts.job_folder import atomic_write
 from .libraries import LIBRARIES
 
 MANIFEST_FORMAT = 1
-SPLITS = ("train", "val", "near_test")
+SPLITS = ("train", "val", "near_test", "far_test")
 
 
 class ManifestError(One2345Error):
@@ -65,8 +65,9 @@ class Manifest:
 
 def write_manifest(manifest: Manifest, path: Path) -> None:
     """Write `manifest.json`: one line per model, so that changes can be read."""
+    used = {a.library for a in manifest.assets} | {a.library for a in manifest.dropped}
     sections = {
-        "libraries": [asdict(library) for library in LIBRARIES],
+        "libraries": [asdict(library) for library in LIBRARIES if library.key in used],
         "assets": [asdict(asset) for asset in manifest.assets],
         "dropped": [asdict(asset) for asset in manifest.dropped],
     }

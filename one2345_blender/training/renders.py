@@ -25,7 +25,7 @@ from .rasterizer import Lighting, Rasterizer, RenderedView
 
 ELEVATION_RANGE_DEG = (-10.0, 60.0)
 OBJECT_FRACTION_RANGE = (0.70, 0.80)
-NUM_RIGS = {"train": 2, "val": 1, "near_test": 1}
+NUM_RIGS = {"train": 2, "val": 1, "near_test": 1, "far_test": 1}
 MIN_INPUT_COVERAGE = 0.04
 """An input view that shows less, such as a door edge-on, is drawn again."""
 

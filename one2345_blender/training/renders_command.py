@@ -13,11 +13,10 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from ..contracts.job_folder import atomic_write, prepare_output_dir
-from .asset_readers.furniture_catalogue import CatalogueEntry, load_furniture, read_catalogue
 from .assets_command import MANIFEST_PATH, PACKAGES_DIR
 from .framing import VIEW_SIZE_PX
-from .libraries import LIBRARIES
 from .manifest import SPLITS, Asset, read_manifest
+from .model_readers import FoundAsset, find_entries, load_model
 from .rasterizer import Rasterizer
 from .renders import NUM_RIGS, is_rendered, object_seed_text, render_rigs, save_rigs
 
@@ -27,7 +26,6 @@ DONE_FILE = "DONE"
 _REPORT_EVERY = 25
 _log = logging.getLogger(__name__)
 _rasterizer: Rasterizer | None = None
-_Task = tuple[Asset, Path, CatalogueEntry]
 
 
 def main(argv: list[str]) -> None:
@@ -54,7 +52,7 @@ def main(argv: list[str]) -> None:
     ordered = sorted(manifest.assets, key=_render_order)
     missing = [a for a in ordered if not is_rendered(args.output / f"{a.asset_id}.npz")]
     tasks = find_entries(missing, args.packages)
-    render = partial(_render, output_dir=args.output, seed=args.seed)
+    render = partial(_render, packages_dir=args.packages, output_dir=args.output, seed=args.seed)
     started_s = time.monotonic()
     with get_context("spawn").Pool(args.workers, _start_worker) as pool:
         for done, asset_id in enumerate(pool.imap_unordered(render, tasks), start=1):
@@ -70,28 +68,16 @@ def _render_order(asset: Asset) -> tuple[int, bytes]:
     return SPLITS.index(asset.split), hashlib.sha256(asset.asset_id.encode()).digest()
 
 
-def find_entries(assets: list[Asset], packages_dir: Path) -> list[_Task]:
-    """The assets with their archive and catalogue entry."""
-    needed = {asset.library for asset in assets}
-    entries = {
-        (library.key, entry.model_path): (packages_dir / library.file_name, entry)
-        for library in LIBRARIES
-        if library.key in needed
-        for entry in read_catalogue(packages_dir / library.file_name).entries
-    }
-    return [(asset, *entries[asset.library, asset.model]) for asset in assets]
-
-
 def _start_worker() -> None:
     global _rasterizer
     _rasterizer = Rasterizer(VIEW_SIZE_PX)
 
 
-def _render(task: _Task, output_dir: Path, seed: int) -> str:
+def _render(found: FoundAsset, packages_dir: Path, output_dir: Path, seed: int) -> str:
     assert _rasterizer is not None
-    asset, archive_path, entry = task
+    asset, library, entry = found
     rigs = render_rigs(
-        load_furniture(archive_path, entry),
+        load_model(library, entry, packages_dir),
         _rasterizer,
         num_rigs=NUM_RIGS[asset.split],
         seed_text=object_seed_text(asset.asset_id, seed),

@@ -13,7 +13,7 @@ from tiny_preset import VIEW_SIZE_PX
 
 from one2345_blender.contracts.errors import EnvironmentMissingError
 from one2345_blender.training.asset_readers.furniture_catalogue import (
-    load_furniture,
+    load_model,
     read_catalogue,
 )
 from one2345_blender.training.asset_readers.textured_model import TexturedModel
@@ -49,7 +49,7 @@ def crate_set(tmp_path_factory: pytest.TempPathFactory) -> CrateSet:
     )
     write_manifest(Manifest(assets=(asset,), dropped=()), folder / "manifest.json")
     (folder / "split.json").write_text(json.dumps({"val": [asset.asset_id], "train": []}))
-    model = load_furniture(archive_path, crate)
+    model = load_model(archive_path, crate)
     try:
         with Rasterizer(VIEW_SIZE_PX) as rasterizer:
             seed_text = object_seed_text(asset.asset_id)

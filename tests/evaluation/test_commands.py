@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+import trimesh
 from PIL import Image
 from tiny_preset import VIEW_SIZE_PX
 
@@ -34,7 +35,8 @@ def test_meshes_scores_the_pipeline_its_second_half_and_the_baselines(
     crate_set, tiny_preset, tmp_path, capsys
 ):
     preset = ["--preset", str(tiny_preset), "--device", "cpu", "--elevation-error-deg", "-5"]
-    meshes.main([*mesh_arguments(crate_set, tmp_path), *preset])
+    clip = ["--clip", str(tiny_preset / "image_encoder")]
+    meshes.main([*mesh_arguments(crate_set, tmp_path), *preset, *clip])
     report = json.loads((tmp_path / meshes.REPORT_JSON).read_text())
     assert [row["object"] for row in report["objects"]] == [crate_set.asset_id]
     methods = [meshes.PIPELINE, meshes.TRUE_VIEWS, *meshes.SIMPLE_METHODS, meshes.REPEATED]
@@ -43,6 +45,7 @@ def test_meshes_scores_the_pipeline_its_second_half_and_the_baselines(
     assert report["means"][meshes.PIPELINE]["seconds"] > 0
     assert report["means"]["box of the true size"]["f_05"] > 0.999
     assert report["peak_memory_bytes"] > 0
+    assert -1.0 <= report["means"][meshes.REPEATED]["novel_clip"] <= 1.0
     table = (tmp_path / meshes.TABLE_MD).read_text()
     assert len(table.splitlines()) == 2 + len(methods) and table in capsys.readouterr().out
     assert all(heading in table for heading, _ in COLUMNS.values())
@@ -59,8 +62,23 @@ def test_baselines_need_no_preset(crate_set, tmp_path):
 
 def test_an_empty_test_set_is_an_error(crate_set, tmp_path):
     arguments = [*mesh_arguments(crate_set, tmp_path), "--baselines-only", "--part", "train"]
-    with pytest.raises(OptionError, match="found none"):
+    with pytest.raises(OptionError, match="there are none"):
         meshes.main(arguments)
+
+
+def test_a_folder_of_model_files_is_a_test_set(tmp_path):
+    models = tmp_path / "models"
+    (models / "shelf").mkdir(parents=True)
+    box = trimesh.creation.box((1.0, 2.0, 3.0))
+    box.export(models / "shelf" / "box.glb")
+    output = tmp_path / "output"
+    meshes.main(["--models", str(models), "--baselines-only", "--output", str(output)])
+    report = json.loads((output / meshes.REPORT_JSON).read_text())
+    assert report["test_set"] == str(models)
+    assert [row["object"] for row in report["objects"]] == ["shelf/box.glb"]
+    assert report["means"]["box of the true size"]["volume_iou"] > 0.97
+    with pytest.raises(OptionError, match="folder of 3D models"):
+        meshes.main(["--models", str(tmp_path / "absent"), "--baselines-only"])
 
 
 def test_elevation_compares_rendered_and_predicted_views_with_the_prior(

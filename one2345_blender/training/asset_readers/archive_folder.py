@@ -36,11 +36,12 @@ class ArchiveFolder:
         """`(H, W, 4)` uint8 at most 512 px wide; None where it is missing or no picture."""
         if name not in self._textures:
             data = self.read(name)
-            self._textures[name] = None if data is None else _decode_texture(data)
+            self._textures[name] = None if data is None else decode_texture(data)
         return self._textures[name]
 
 
-def _decode_texture(data: bytes) -> NDArray[np.uint8] | None:
+def decode_texture(data: bytes) -> NDArray[np.uint8] | None:
+    """`(H, W, 4)` uint8 at most 512 px wide; None if it is no picture."""
     try:
         file = Image.open(io.BytesIO(data))
         file.draft("RGB", (MAX_TEXTURE_SIDE_PX, MAX_TEXTURE_SIDE_PX))

@@ -12,6 +12,7 @@ from zipfile import BadZipFile, ZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from .model_entry import ModelEntry
 from .mtl_materials import Material, parse_mtl
 from .obj_model import ModelFileError, read_obj
 from .textured_model import TexturedModel, transform_model
@@ -28,14 +29,9 @@ _UP_FROM_CATALOGUE = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class CatalogueEntry:
+class CatalogueEntry(ModelEntry):
     """One piece of furniture, as its catalogue describes it."""
 
-    name: str
-    creator: str
-    category: str
-    model_path: str
-    """Member of the archive."""
     size_cm: tuple[float, float, float]
     """Width, depth, height."""
     rotation: NDArray[np.float64]
@@ -78,6 +74,11 @@ def read_catalogue(path: Path) -> FurnitureCatalogue:
     )
 
 
+def read_entries(path: Path) -> tuple[CatalogueEntry, ...]:
+    """The entries of `read_catalogue`."""
+    return read_catalogue(path).entries
+
+
 def _entry(properties: dict[str, str], number: int) -> CatalogueEntry:
     identifier = properties[f"id#{number}"].rpartition("#")[2]
     rotation = properties.get(f"modelRotation#{number}", "1 0 0 0 1 0 0 0 1")
@@ -109,12 +110,13 @@ def parse_properties(text: str) -> dict[str, str]:
     return properties
 
 
-def load_furniture(archive_path: Path, entry: CatalogueEntry) -> TexturedModel:
+def load_model(archive_path: Path, entry: ModelEntry) -> TexturedModel:
     """The model of an entry: upright, +Z up, front towards -Y, scaled to its size in metres.
 
     Raises:
         ModelFileError: The model is missing or empty.
     """
+    assert isinstance(entry, CatalogueEntry)
     with ZipFile(archive_path) as archive:
         model = read_obj(archive, entry.model_path, _builtin_materials(archive_path))
     turned = transform_model(model, entry.rotation)

@@ -42,7 +42,11 @@ class _ObjText:
 
 
 def read_obj(
-    archive: ZipFile, member: str, builtin_materials: Mapping[str, Material] | None = None
+    archive: ZipFile,
+    member: str,
+    builtin_materials: Mapping[str, Material] | None = None,
+    *,
+    fallback: Material | None = None,
 ) -> TexturedModel:
     """Read one OBJ model and what it refers to. The model keeps the file's own axes.
 
@@ -50,6 +54,7 @@ def read_obj(
         archive: Archive that holds the model, its MTL files and its textures.
         member: Path of the OBJ file in the archive.
         builtin_materials: Materials the publisher's program knows without an MTL file.
+        fallback: For triangles whose material nobody defines; None: a plain one.
 
     Raises:
         ModelFileError: The file is missing or holds no visible triangle.
@@ -67,7 +72,7 @@ def read_obj(
     for library in obj.libraries:
         if (data := folder.read(library)) is not None:
             materials.update(parse_mtl(data.decode("utf-8", errors="replace")))
-    parts = _build_parts(obj, materials, folder)
+    parts = _build_parts(obj, materials, fallback or Material(), folder)
     if not parts:
         raise ModelFileError(
             f"Expected triangles in {member}, but none is visible.", hint="Leave this model out."
@@ -98,7 +103,7 @@ def _scan(text: str) -> _ObjText:
 
 
 def _build_parts(
-    obj: _ObjText, materials: Mapping[str, Material], folder: ArchiveFolder
+    obj: _ObjText, materials: Mapping[str, Material], fallback: Material, folder: ArchiveFolder
 ) -> list[MeshPart]:
     positions = np.array(obj.positions, np.float32).reshape(-1, 3)
     uv = np.array(obj.uv, np.float32).reshape(-1, 2)
@@ -117,7 +122,7 @@ def _build_parts(
     smooth = smooth_normals(positions, np.concatenate([r[0] for r in resolved.values()]))
     parts = []
     for name, (position_index, uv_index, normal_index) in resolved.items():
-        material = materials.get(name, Material())
+        material = materials.get(name, fallback)
         valid = (position_index >= 0).all(axis=1)
         if material.opacity < INVISIBLE_BELOW_OPACITY or not valid.any():
             continue
