@@ -9,6 +9,8 @@ import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
+from one2345_blender.pipeline.lifting.photo_elevation import PhotoElevation
+from one2345_blender.pipeline.lifting.photo_lifter import PhotoLifter
 from one2345_blender.pipeline.pipeline_one2345 import One2345Pipeline
 from one2345_blender.pipeline.reconstruction.reconstructor import SparseNeuSReconstructor
 from one2345_blender.pipeline.reconstruction.sdf_network import SdfNetwork
@@ -19,8 +21,13 @@ VIEW_SIZE_PX = 32
 WIDTH = 16
 
 
-def save_tiny_preset(folder: Path) -> Path:
-    """Write the preset; the same weights every time."""
+def save_tiny_preset(folder: Path, *, lifts_photo: bool = False) -> Path:
+    """Write the preset; the same weights every time.
+
+    Args:
+        lifts_photo: With the networks and the UNet's channels for a first guess of each view, and
+            the photo among the views that are reconstructed, as in the embedded preset.
+    """
     torch.manual_seed(0)
     reconstruction = SparseNeuSReconstructor(
         image_size_px=VIEW_SIZE_PX, volume_size=24, voxel_size=None, volume_bounds="sphere"
@@ -36,7 +43,7 @@ def save_tiny_preset(folder: Path) -> Path:
     )
     unet = UNet2DConditionModel(
         sample_size=VIEW_SIZE_PX // 2,
-        in_channels=8,
+        in_channels=12 if lifts_photo else 8,
         out_channels=4,
         block_out_channels=(8, WIDTH),
         layers_per_block=1,
@@ -65,12 +72,22 @@ def save_tiny_preset(folder: Path) -> Path:
         scheduler=DDIMScheduler(clip_sample=False),
         reconstruction=reconstruction,
         segmenter=ForegroundSegmenter(block_out_channels=(4, 8, 8), sample_size=32),
+        photo_lifter=_tiny_lifter() if lifts_photo else None,
+        photo_elevation=PhotoElevation(32, width=(8, 8), hidden=8) if lifts_photo else None,
+        resynthesises_input=not lifts_photo,
+        reconstructs_from_input=lifts_photo,
         num_inference_steps_stage1=2,
         num_inference_steps_stage2=2,
         grid_resolution=24,
     )
     pipeline.save_pretrained(folder)
     return folder
+
+
+def _tiny_lifter() -> PhotoLifter:
+    return PhotoLifter(
+        VIEW_SIZE_PX, num_depths=8, block_out_channels=(16, 16, 32), attention_head_dim=8
+    )
 
 
 @torch.no_grad()

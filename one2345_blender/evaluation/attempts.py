@@ -15,7 +15,7 @@ from ..contracts.job import ElevationEstimate
 from ..contracts.mesh import ColoredMesh
 from ..contracts.progress import ignore_events
 from ..pipeline.job_record import JobRecord
-from ..pipeline.pipeline_one2345 import One2345Pipeline, near_views_of
+from ..pipeline.pipeline_one2345 import One2345Pipeline
 from ..pipeline.silhouette import Silhouette
 from ..pipeline.view_schedule import NUM_STAGE1_VIEWS, method_viewpoints
 from ..training.cutouts import rgba_from_render
@@ -97,7 +97,7 @@ def true_views(pipeline: One2345Pipeline) -> Method:
         record = JobRecord(ignore_events)
         try:
             mesh = pipeline.reconstruct(
-                near_views_of(views), pipeline.config.grid_resolution, record
+                pipeline.source_views(views), pipeline.config.grid_resolution, record
             )
         except EmptySurfaceError:
             return replace(_nothing(truth), seconds=record.total_seconds())

@@ -12,7 +12,6 @@ import numpy as np
 from ..contracts.errors import EmptySurfaceError
 from ..contracts.progress import ignore_events
 from ..pipeline.model_cache import ModelCache
-from ..pipeline.pipeline_one2345 import near_views_of
 from ..pipeline.view_schedule import (
     NUM_STAGE1_VIEWS,
     method_viewpoints,
@@ -46,7 +45,7 @@ def main(argv: list[str]) -> None:
             pipeline.reconstruction.register_to_config(iso_level=iso_level)
             try:
                 mesh = pipeline.reconstruct(
-                    near_views_of(views), config.grid_resolution, ignore_events
+                    pipeline.source_views(views), config.grid_resolution, ignore_events
                 )
             except EmptySurfaceError:
                 ious[iso_level].extend([0.0] * NUM_STAGE1_VIEWS)

@@ -16,7 +16,7 @@ from ..contracts.progress import OnEvent, StageStarted, ignore_events
 from .devices import peak_memory_bytes, resolve_device
 from .job_record import JobRecord, installed_versions, memory_errors_named
 from .model_cache import ModelCache, load_reconstruction
-from .pipeline_one2345 import near_views_of, reconstruct_views
+from .pipeline_one2345 import reconstruct_views
 from .posed_images import read_posed_images, scene_scale
 from .result_files import write_cameras, write_json, write_mesh, write_photo, write_png, write_views
 from .source_image import read_source_image
@@ -64,7 +64,7 @@ def convert_image(
     files["photo"] = write_photo(folder / PHOTO_PNG, image)
     files["foreground"] = write_png(folder / FOREGROUND_PNG, output.foreground.rgb)
     write_views(folder, output.views)
-    files["transforms"] = write_cameras(folder, near_views_of(output.views))
+    files["transforms"] = write_cameras(folder, pipeline.source_views(output.views))
     height_px, width_px = output.foreground.source_size
     report = RunReport(
         image_path=str(spec.image_path),

@@ -71,6 +71,8 @@ class One2345Pipeline(DiffusionPipeline):
             settings for the 8 views and for the near views (One-2-3-45, run.py:95).
         resynthesises_input: Whether Zero123 makes view 0 too, as in the original; a small Zero123
             would only blur it, so that the embedded preset takes the input itself.
+        reconstructs_from_input: Whether the reconstruction sees view 0 beside the 32 near views,
+            which alone the original gives it.
         carves_input_silhouette: Whether what lies outside the photo's outline is cut away. The
             original does not use the photo here; the embedded preset's views need it.
         min_elevation_confidence: Estimates of the elevation below it are not believed.
@@ -100,6 +102,7 @@ class One2345Pipeline(DiffusionPipeline):
         num_inference_steps_stage2: int = 50,
         guidance_scale: float = 3.0,
         resynthesises_input: bool = True,
+        reconstructs_from_input: bool = False,
         carves_input_silhouette: bool = False,
         min_elevation_confidence: float = MIN_CONFIDENCE,
         grid_resolution: int = 256,
@@ -124,6 +127,7 @@ class One2345Pipeline(DiffusionPipeline):
             num_inference_steps_stage2=num_inference_steps_stage2,
             guidance_scale=guidance_scale,
             resynthesises_input=resynthesises_input,
+            reconstructs_from_input=reconstructs_from_input,
             carves_input_silhouette=carves_input_silhouette,
             min_elevation_confidence=min_elevation_confidence,
             grid_resolution=grid_resolution,
@@ -216,7 +220,7 @@ class One2345Pipeline(DiffusionPipeline):
         camera = views.cameras
         silhouette = Silhouette(mask=foreground.mask, c2w=camera.c2w[0], K=camera.K)
         mesh = self.reconstruct(
-            near_views_of(views),
+            self.source_views(views),
             grid_resolution or self.config.grid_resolution,
             on_event,
             silhouette if self.config.carves_input_silhouette else None,
@@ -263,6 +267,17 @@ class One2345Pipeline(DiffusionPipeline):
             return None
         return guess_object(
             self.photo_lifter, self.photo_elevation, photo.rgb, photo.mask, elevation_deg
+        )
+
+    def source_views(self, views: PosedImages) -> PosedImages:
+        """Those of the method's 40 views that the reconstruction sees."""
+        rig = views.cameras
+        first = [0] if self.config.reconstructs_from_input else []
+        chosen = np.array([*first, *range(NUM_STAGE1_VIEWS, len(rig.names))])
+        return replace(
+            views,
+            rgb=views.rgb[chosen],
+            cameras=replace(rig, names=tuple(rig.names[i] for i in chosen), c2w=rig.c2w[chosen]),
         )
 
     def reconstruct(
@@ -327,14 +342,3 @@ def reconstruct_views(
         rgb, c2w, K, reference_c2w, near_far=views.cameras.near_far, on_event=on_event
     )
     return extract_mesh(reconstruction, volume, grid_resolution, on_event, silhouette)
-
-
-def near_views_of(views: PosedImages) -> PosedImages:
-    """The 32 near views among the method's 40, which alone the reconstruction sees."""
-    rig = views.cameras
-    near = slice(NUM_STAGE1_VIEWS, None)
-    return replace(
-        views,
-        rgb=views.rgb[near],
-        cameras=replace(rig, names=rig.names[near], c2w=rig.c2w[near]),
-    )

@@ -56,6 +56,7 @@ def main(argv: list[str]) -> None:
         num_inference_steps_stage2=args.steps_stage2,
         guidance_scale=args.guidance_scale,
         resynthesises_input=False,
+        reconstructs_from_input=True,
         carves_input_silhouette=True,
         min_elevation_confidence=MIN_ELEVATION_CONFIDENCE,
         grid_resolution=args.grid_resolution,

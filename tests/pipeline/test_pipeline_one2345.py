@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tiny_preset import save_tiny_preset
 
 from one2345_blender.contracts.errors import Cancelled, CheckpointError, OptionError
 from one2345_blender.contracts.progress import (
@@ -19,7 +20,6 @@ from one2345_blender.contracts.progress import (
 )
 from one2345_blender.pipeline.elevation import PRIOR_ELEVATION_DEG
 from one2345_blender.pipeline.model_cache import ModelCache
-from one2345_blender.pipeline.pipeline_one2345 import near_views_of
 from one2345_blender.pipeline.preset_folders import MODEL_INDEX, preset_folder
 from one2345_blender.pipeline.view_schedule import method_viewpoints
 
@@ -46,9 +46,48 @@ def test_forty_views_from_the_methods_cameras_and_a_mesh(pipeline, cut_out):
     output = pipeline(cut_out, elevation_deg=20.0)
     names = [v.name for v in method_viewpoints(20.0)]
     assert list(output.views.cameras.names) == names and len(output.views.rgb) == 40
-    assert list(near_views_of(output.views).cameras.names) == names[8:]
+    assert list(pipeline.source_views(output.views).cameras.names) == names[8:]
     assert output.elevation.elevation_deg == 20.0 and not output.elevation.is_estimated
     assert len(output.mesh.faces) > 0
+
+
+def test_lifting_preset_goes_from_a_guess_to_a_mesh(models, tmp_path, cut_out):
+    """The guess conditions the views, tells the elevation, and the photo is reconstructed too."""
+    pipeline = models.get(str(save_tiny_preset(tmp_path, lifts_photo=True)), "cpu")
+    output = pipeline(cut_out)
+    guessed = pipeline.guess(output.foreground)
+    assert output.elevation.elevation_deg == guessed.elevation_deg
+    assert output.elevation.is_estimated
+    assert output.elevation.confidence == guessed.elevation_confidence
+    sources = pipeline.source_views(output.views)
+    assert len(sources.rgb) == 33
+    np.testing.assert_array_equal(sources.rgb[0], output.foreground.rgb)
+    assert len(output.mesh.faces) > 0
+    white = np.full((1, 32, 32, 3), 255, np.uint8)
+    views = [
+        pipeline.zero123(
+            output.foreground.rgb[None],
+            [0.0],
+            [90.0],
+            guess_rgb=guess,
+            generator=torch.Generator().manual_seed(0),
+            num_inference_steps=2,
+        )
+        for guess in (white, white // 3)
+    ]
+    assert (views[0] != views[1]).any()
+
+
+def test_guess_is_asked_for_and_refused(pipeline, models, tmp_path, cut_out):
+    lifting = models.get(str(save_tiny_preset(tmp_path, lifts_photo=True)), "cpu")
+    rgb = np.full((1, 32, 32, 3), 255, np.uint8)
+    for zero123, guess in ((lifting.zero123, None), (pipeline.zero123, rgb)):
+        with pytest.raises(OptionError, match="first guess"):
+            zero123(rgb, [0.0], [90.0], guess_rgb=guess, generator=torch.Generator())
+    with pytest.raises(OptionError, match="2 guesses for 1 views"):
+        lifting.zero123(
+            rgb, [0.0], [90.0], guess_rgb=np.repeat(rgb, 2, 0), generator=torch.Generator()
+        )
 
 
 def test_events_name_every_stage_in_order_and_every_view_once(pipeline, cut_out):

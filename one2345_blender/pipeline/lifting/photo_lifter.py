@@ -82,7 +82,7 @@ class PhotoLifter(ModelMixin, ConfigMixin):
     """Photo to the volume before its camera.
 
     Args:
-        image_size_px: Side of the photo; a multiple of 32, 64 or more.
+        image_size_px: Side of the photo.
         num_depths: Bins along each ray, over `DEPTH_RANGE`.
         num_color_depths: Bins of the colours.
         block_out_channels: Of the 2D U-Net, whose first level has a quarter of the photo's side.
@@ -101,7 +101,8 @@ class PhotoLifter(ModelMixin, ConfigMixin):
         attention_head_dim: int = 32,
     ) -> None:
         super().__init__()
-        attends = [False, False, True, True]
+        levels = len(block_out_channels)
+        attends = [level >= levels - 2 for level in range(levels)]
         self.unet = UNet2DModel(
             sample_size=image_size_px // PATCH_SIZE_PX,
             in_channels=4 * PATCH_SIZE_PX**2,
