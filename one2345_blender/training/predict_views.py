@@ -29,6 +29,7 @@ from .train_views import ViewEncoders
 from .view_data import RigReader, RigViews
 
 OBJECTS_PER_BATCH = 4
+NUM_VALIDATION_OBJECTS = 8
 
 
 def main(argv: list[str]) -> None:
@@ -114,12 +115,15 @@ def predict_near_views(
 
 
 def _unpredicted_rigs(data_dir: Path, output_dir: Path) -> Iterator[RigViews]:
-    """The first rigs of training objects that have no predictions yet, some at a time."""
-    reader = RigReader(data_dir, "train", rigs_per_asset=1)
-    while True:
-        rigs = reader.read_new(max_assets=OBJECTS_PER_BATCH)
-        if not len(rigs.rgb):
-            return
-        is_missing = [not (output_dir / f"{a}.npz").is_file() for a in rigs.asset_ids]
-        if all(is_missing):
-            yield rigs
+    """The first rigs of objects that have no predictions yet, some at a time.
+
+    Some validation objects come first: the best state of the reconstruction is chosen by them.
+    """
+    readers = (
+        RigReader(data_dir, "val", rigs_per_asset=1, num_assets=NUM_VALIDATION_OBJECTS),
+        RigReader(data_dir, "train", rigs_per_asset=1),
+    )
+    for reader in readers:
+        while len((rigs := reader.read_new(max_assets=OBJECTS_PER_BATCH)).rgb):
+            if not any((output_dir / f"{a}.npz").is_file() for a in rigs.asset_ids):
+                yield rigs

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Examples for the reconstruction network: source views, points and colours of one rig.
 
-The sources are the method's 32 near views, either true renders, disturbed so that they look like
-predicted ones, or the view generator's own predictions. The targets are always the true renders.
+The sources are the photo and the method's 32 near views. These are either true renders, disturbed
+so that they look like predicted ones, or the view generator's own predictions. The targets are
+always the true renders.
 """
 
 from __future__ import annotations
@@ -69,17 +70,28 @@ def depth_rig(rigs: RenderedRigs, rig: int) -> DepthRig:
     )
 
 
+def photo_and_near_views(rigs: RenderedRigs, rig: int) -> NDArray[np.uint8]:
+    """(33,H,W,3) view 0 and the 32 near views of one rig."""
+    return np.delete(rigs.rgb[rig], np.s_[1:NUM_STAGE1_VIEWS], axis=0)
+
+
 def source_views(
     rgb: NDArray[np.uint8], elevation_deg: float, chosen: NDArray[np.int64] | None = None
 ) -> SourceViews:
-    """The `chosen` ones (all by default) of the 32 near views `rgb` (32,H,W,3)."""
-    viewpoints = method_viewpoints(elevation_deg)
-    c2w = torch.from_numpy(c2w_from_viewpoints(viewpoints))
-    index = torch.arange(len(rgb)) if chosen is None else torch.from_numpy(chosen)
+    """The photo and the `chosen` ones (all by default) of its 32 near views.
+
+    Args:
+        rgb: (33,H,W,3), the photo first.
+        elevation_deg: Of the photo.
+        chosen: Indices of near views, 0..31.
+    """
+    c2w = torch.from_numpy(c2w_from_viewpoints(method_viewpoints(elevation_deg)))
+    near = torch.arange(len(rgb) - 1) if chosen is None else torch.from_numpy(chosen)
+    index = torch.cat([torch.zeros(1, dtype=torch.int64), 1 + near])
     images = torch.from_numpy(rgb)[index].permute(0, 3, 1, 2).contiguous()
     return SourceViews(
         rgb=images.float() / 255,
-        c2w=c2w[NUM_STAGE1_VIEWS:][index],
+        c2w=torch.cat([c2w[:1], c2w[NUM_STAGE1_VIEWS:]])[index],
         K=torch.from_numpy(method_intrinsics(rgb.shape[-2])),
         reference_c2w=c2w[0],
     )
@@ -135,12 +147,13 @@ class ReconstructionData:
         chosen = _spread_choice(num_sources, rigs.rgb.shape[1] - NUM_STAGE1_VIEWS, rng)
         if use_predicted:
             with np.load(self._predicted_path(asset_id)) as arrays:
-                views = arrays["rgb"]
-            rig = int(rng.integers(len(views)))
-            sources = source_views(views[rig], float(rigs.elevation_deg[rig]), chosen)
+                predicted = arrays["rgb"]
+            rig = int(rng.integers(len(predicted)))
+            views = np.concatenate([rigs.rgb[rig, :1], predicted[rig]])
+            sources = source_views(views, float(rigs.elevation_deg[rig]), chosen)
         else:
             rig = int(rng.integers(len(rigs.rgb)))
-            views = rigs.rgb[rig, NUM_STAGE1_VIEWS:]
+            views = photo_and_near_views(rigs, rig)
             sources = source_views(views, float(rigs.elevation_deg[rig]), chosen)
             sources = self._disturb(sources)
         sources = shrink(sources, self.image_size_px)

@@ -173,7 +173,7 @@ def _validate_and_export(
     names = rendered_ids(options.data, "val")[: options.num_validation_objects]
     scores = mean_scores(validate(exported.eval(), options.data, names, run.path / "pictures"))
     run.log(step=progress.step, validation=scores)
-    iou = scores["true_iou"]
+    iou = scores.get("predicted_iou", scores["true_iou"])
     if iou > best_iou and options.export is not None:
         exported.half().save_pretrained(options.export)
     return max(iou, best_iou)

@@ -17,8 +17,8 @@ from ..contracts.errors import EmptySurfaceError
 from ..pipeline.meshing import extract_mesh, sdf_grid
 from ..pipeline.reconstruction.geometry_volume import GeometryVolume
 from ..pipeline.reconstruction.reconstructor import SparseNeuSReconstructor
-from ..pipeline.view_schedule import NUM_STAGE1_VIEWS, method_viewpoints
-from .reconstruction_data import SourceViews, depth_rig, source_views
+from ..pipeline.view_schedule import method_viewpoints
+from .reconstruction_data import SourceViews, depth_rig, photo_and_near_views, source_views
 from .renders import load_rigs
 from .splat_preview import splat_views
 from .targets import TRUNCATION, SdfTarget
@@ -47,11 +47,12 @@ def validate(
         rigs = load_rigs(data_dir / "renders" / f"{asset_id}.npz")
         elevation_deg = float(rigs.elevation_deg[0])
         target = SdfTarget(depth_rig(rigs, 0), torch.Generator().manual_seed(0))
-        sources = {"true": source_views(rigs.rgb[0, NUM_STAGE1_VIEWS:], elevation_deg)}
+        sources = {"true": source_views(photo_and_near_views(rigs, 0), elevation_deg)}
         predicted = data_dir / "predicted" / f"{asset_id}.npz"
         if predicted.is_file():
-            with np.load(predicted) as views:
-                sources["predicted"] = source_views(views["rgb"][0], elevation_deg)
+            with np.load(predicted) as arrays:
+                near = np.concatenate([rigs.rgb[0, :1], arrays["rgb"][0]])
+            sources["predicted"] = source_views(near, elevation_deg)
         row: dict[str, float] = {}
         pictures = [rigs.rgb[0, list(SHOWN_VIEWS)]]
         for kind, views in sources.items():

@@ -93,8 +93,8 @@ def test_sheets_get_some_thickness() -> None:
 
 def test_smaller_views_keep_their_cameras() -> None:
     ramp = np.linspace(0, 255, SIZE_PX).astype(np.uint8)
-    rgb = np.broadcast_to(ramp[None, None, :, None], (32, SIZE_PX, SIZE_PX, 3)).copy()
-    sources = source_views(rgb, ELEVATION_DEG, np.arange(4))
+    rgb = np.broadcast_to(ramp[None, None, :, None], (33, SIZE_PX, SIZE_PX, 3)).copy()
+    sources = source_views(rgb, ELEVATION_DEG, np.arange(3))
     small = shrink(sources, SIZE_PX // 2)
     world = np.array([[0.1, -0.2, 0.15]])
     large_px, _ = px_from_world(world, sources.c2w[0].numpy(), sources.K.numpy())
