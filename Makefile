@@ -2,7 +2,7 @@
 # Every command of the project. Each sets up what it needs; CI runs these targets and nothing else.
 .DEFAULT_GOAL := help
 .PHONY: help system-packages setup setup-bpy52 locks check lint extension test test-addon-bpy52 \
-	test-addon-others gui-blender test-gui bench-gui test-gpu demo bench clean
+	test-addon-others gui-blender test-gui bench-gui fuzz test-gpu demo bench clean
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -60,6 +60,10 @@ test-gui: setup gui-blender  ## the built extension in a real Blender window; sc
 
 bench-gui: setup gui-blender  ## stalls, import and cancel times of the add-on in a real Blender window
 	ONE2345_GUI_ROOT=$$(scripts/build_gui_blender.sh) $(PYTHON) benchmarks/addon_window.py
+
+fuzz: setup  ## 100,000 damaged messages, jobs, camera files, meshes and records for the decoders
+	ONE2345_FUZZ_CASES=100000 $(PYTHON) -m pytest -p no:cacheprovider \
+		tests/contracts/test_hostile_input.py tests/installation/test_weights_record.py
 
 test-gpu: setup  ## the tests that need a CUDA device
 	$(PYTHON) -m pytest -m gpu

@@ -514,9 +514,9 @@ class PipConfiguration:
         command = [python or sys.executable, "-m", "pip", "config", "list"]
         try:
             listed = subprocess.check_output(
-                command, text=True, timeout=60, stderr=subprocess.DEVNULL, env=child_environment()
+                command, text=True, stderr=subprocess.DEVNULL, env=child_environment()
             )
-        except (OSError, subprocess.SubprocessError):
+        except (OSError, subprocess.CalledProcessError):
             listed = ""
         values: dict[str, list[str]] = {}
         for scope in ("global", "install", ":env:"):

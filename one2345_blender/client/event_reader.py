@@ -6,9 +6,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import IO
 
-from ..contracts.errors import ProtocolError
+from ..contracts.errors import ProtocolError, shown
 from ..contracts.messages import EVENTS, MAX_LINE_BYTES, Message, decode_line
 
+_MAX_COUNT = 2**53
 _FIELD_TYPES: dict[str, type | tuple[type, ...]] = {
     "job_id": (str, type(None)),
     "index": int,
@@ -42,9 +43,19 @@ def read_events(stdout: IO[bytes]) -> Iterator[Message | ProtocolError]:
 
 def _check_field_types(event: Message) -> None:
     for name, expected in _FIELD_TYPES.items():
-        if name in event and not isinstance(event[name], expected):
+        if name in event and not _is_fit(event[name], expected):
             raise ProtocolError(
-                f"Event {event['type']!r}: {name} has an unexpected type, "
-                f"{type(event[name]).__name__}.",
+                f"Event {event['type']!r}: {name} is not as expected, {shown(event[name])}.",
                 hint="Re-install the worker from the add-on's preferences.",
             )
+
+
+def _is_fit(value: object, expected: type | tuple[type, ...]) -> bool:
+    """Of the type, and small enough to reckon with; paths of files are texts."""
+    if not isinstance(value, expected):
+        return False
+    if expected is int:
+        return isinstance(value, int) and 0 <= value < _MAX_COUNT
+    if expected is dict and isinstance(value, dict):
+        return all(isinstance(key, str) for key in value)
+    return True

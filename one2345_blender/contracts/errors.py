@@ -3,6 +3,16 @@
 
 from __future__ import annotations
 
+import reprlib
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 200
+
+
+def shown(value: object) -> str:
+    """A value that somebody sent, for a message: cut in the middle where it is long."""
+    return _SHORT.repr(value)
+
 
 class One2345Error(Exception):
     """Base of all expected errors.

@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-import math
+import os
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from .errors import OptionError
+from .errors import OptionError, shown
 
 PRESETS = ("embedded", "zero123-xl")
 DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")
@@ -83,6 +83,9 @@ class JobSpec:
         for name in (*required, "preset", "device"):
             if name in values and not isinstance(values[name], str):
                 raise _option(name, "text", values[name])
+        for name in ("image_path", "output_dir", "preset"):
+            if name in values and not _is_file_name(values[name]):
+                raise _option(name, "a path that this system can have", values[name])
         paths = {name: Path(values[name]) for name in ("image_path", "output_dir")}
         return cls(**{**values, **paths})
 
@@ -133,8 +136,15 @@ class RunReport:
 
 def _option(name: str, expected: str, came: object) -> OptionError:
     return OptionError(
-        f"{name}: expected {expected}, got {came!r}.", hint=f"Change {name} and try again."
+        f"{name}: expected {expected}, got {shown(came)}.", hint=f"Change {name} and try again."
     )
+
+
+def _is_file_name(text: str) -> bool:
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
 
 
 def _check_int(name: str, value: object, low: int, high: int) -> None:
@@ -145,5 +155,5 @@ def _check_int(name: str, value: object, low: int, high: int) -> None:
 def _check_float(name: str, value: object, low: float, high: float) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise _option(name, f"a number from {low:g} to {high:g}", value)
-    if not math.isfinite(value) or not low <= value <= high:
+    if not low <= value <= high:  # NaN is not either
         raise _option(name, f"a number from {low:g} to {high:g}", value)

@@ -3,15 +3,25 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
-from zipfile import BadZipFile
+from typing import Any, BinaryIO
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import OutputError
+
+MAX_UNPACKED_BYTES = 1_000_000_000
+"""Of a mesh file: some 15 million vertices with their faces."""
+_DAMAGE = (
+    *(OSError, KeyError, ValueError, TypeError, EOFError, MemoryError, RuntimeError),
+    *(BadZipFile, zlib.error, struct.error, SyntaxError, IndexError, AttributeError),
+)
+"""What a damaged zip file or array header can lead to."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,13 +66,28 @@ def load_npz(path: Path) -> ColoredMesh:
         OutputError: The file is missing, damaged or breaks the invariants.
     """
     try:
+        _check_unpacked_size(path)
         with np.load(path, allow_pickle=False) as arrays:
             return ColoredMesh(
-                vertices=arrays["vertices"],
-                faces=arrays["faces"],
-                vertex_colors=arrays["vertex_colors"],
+                vertices=_of_type(arrays["vertices"], np.float32),
+                faces=_of_type(arrays["faces"], np.int32),
+                vertex_colors=_of_type(arrays["vertex_colors"], np.uint8),
             )
-    except (OSError, KeyError, ValueError, EOFError, BadZipFile) as error:
+    except _DAMAGE as error:
         raise OutputError(
             f"The mesh file {path} is not usable: {error}", hint="Convert the picture again."
         ) from error
+
+
+def _check_unpacked_size(path: Path) -> None:
+    """A small file can unpack to more than there is memory."""
+    with ZipFile(path) as archive:
+        size_bytes = sum(entry.file_size for entry in archive.infolist())
+    if size_bytes > MAX_UNPACKED_BYTES:
+        raise ValueError(f"expected at most {MAX_UNPACKED_BYTES} bytes, got {size_bytes}")
+
+
+def _of_type(array: NDArray[Any], dtype: type[np.generic]) -> NDArray[Any]:
+    if array.dtype != dtype:
+        raise ValueError(f"expected {np.dtype(dtype)}, got {array.dtype}")
+    return array

@@ -7,6 +7,7 @@ docs/worker_protocol.md shows every message and an example transcript.
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 from .errors import ProtocolError
@@ -66,7 +67,9 @@ def decode_line(line: bytes, known: dict[str, tuple[str, ...]]) -> Message | Non
     if len(line) > MAX_LINE_BYTES:
         raise ProtocolError(f"Expected lines up to {MAX_LINE_BYTES} bytes, got {len(line)}.")
     try:
-        message = json.loads(line.decode("utf-8", "surrogatepass"), parse_constant=_refuse)
+        message = json.loads(
+            line.decode("utf-8", "surrogatepass"), parse_constant=_refuse, parse_float=_finite
+        )
     except (ValueError, RecursionError) as error:
         raise ProtocolError(f"Expected one JSON object a line, got {line[:80]!r}.") from error
     if not isinstance(message, dict) or not isinstance(message.get("type"), str):
@@ -81,3 +84,10 @@ def decode_line(line: bytes, known: dict[str, tuple[str, ...]]) -> Message | Non
 
 def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
+
+
+def _finite(number: str) -> float:
+    value = float(number)
+    if not math.isfinite(value):
+        raise ValueError(f"{number} is too large")
+    return value

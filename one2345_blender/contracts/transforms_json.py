@@ -7,19 +7,21 @@ Matrices in the file have Blender's camera axes (x right, y up, z backward); in 
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .cameras import NEAR_FAR, CameraRig, FloatArray, swap_camera_axes
-from .errors import PosedImagesError
+from .errors import PosedImagesError, shown
 from .job_folder import TRANSFORMS_JSON, atomic_write
 
 MAX_FRAMES = 1024
+MAX_FILE_BYTES = 16_000_000
+MAX_NUMBER = 1e9
+"""Beyond it, float32 has no place for a camera."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +68,8 @@ def read_transforms(folder: Path) -> PosedImageFiles:
     """
     path = folder / TRANSFORMS_JSON
     try:
+        if (size_bytes := path.stat().st_size) > MAX_FILE_BYTES:
+            raise _bad(path, f"at most {MAX_FILE_BYTES} bytes, got {size_bytes}")
         document = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise _bad(path, f"a readable file, but {error.strerror or error}") from error
@@ -116,14 +120,15 @@ def _bad(path: Path, expected: str) -> PosedImagesError:
 
 def _get(path: Path, values: dict[str, Any], key: str, where: str = "the file") -> Any:
     if key not in values:
-        raise _bad(path, f"the key `{key}` in {where}, which has only {sorted(values)}")
+        raise _bad(path, f"the key `{key}` in {where}, which has only {shown(sorted(values))}")
     return values[key]
 
 
 def _number(path: Path, value: object, name: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise _bad(path, f"`{name}` to be a finite number, got {value!r}")
-    return float(value)
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number or not abs(cast(float, value)) <= MAX_NUMBER:
+        raise _bad(path, f"`{name}` to be a finite number up to {MAX_NUMBER:g}, got {shown(value)}")
+    return float(cast(float, value))
 
 
 def _vector(path: Path, value: object, name: str, length: int) -> NDArray[np.float64]:
@@ -163,11 +168,15 @@ def _matrix(path: Path, value: object, name: str) -> FloatArray:
 
 def _image_path(path: Path, value: object, where: str) -> Path:
     if not isinstance(value, str) or not value or "\0" in value:
-        raise _bad(path, f"`file_path` of {where} to be a path, got {value!r}")
+        raise _bad(path, f"`file_path` of {where} to be a path, got {shown(value)}")
     folder = path.parent.resolve()
-    image_path = (folder / value).resolve()
+    try:
+        image_path = (folder / value).resolve()
+        is_there = image_path.is_file()
+    except (OSError, ValueError, RuntimeError) as error:  # too long, not encodable, a circle
+        raise _bad(path, f"`file_path` of {where} to be a path, got {shown(value)}") from error
     if not image_path.is_relative_to(folder):
-        raise _bad(path, f"`file_path` of {where} to stay inside the folder, got {value!r}")
-    if not image_path.is_file():
-        raise _bad(path, f"the picture {value!r} of {where} to be there")
+        raise _bad(path, f"`file_path` of {where} to stay inside the folder, got {shown(value)}")
+    if not is_there:
+        raise _bad(path, f"the picture {shown(value)} of {where} to be there")
     return image_path

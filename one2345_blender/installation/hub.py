@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import httpx2
 from huggingface_hub import HfApi, constants, hf_hub_url, try_to_load_from_cache
@@ -27,6 +28,10 @@ TRIES = 3
 """Of a whole file, each of which the library repeats a few times where the connection breaks."""
 _MAX_WAIT_S = 4.0
 
+if TYPE_CHECKING:
+    Bar = tqdm[Any]
+else:
+    Bar = tqdm
 OnBytes = Callable[[int], None]
 
 
@@ -145,11 +150,11 @@ def _size(part: Path) -> int:
     return part.stat().st_size if part.exists() else 0
 
 
-def _progress_class(on_bytes: OnBytes) -> type[tqdm]:
+def _progress_class(on_bytes: OnBytes) -> type[Bar]:
     """The library reports to a bar: one that draws nothing and passes the number on."""
 
-    class Silent(tqdm):
-        def __init__(self, *arguments: object, **options: object) -> None:
+    class Silent(Bar):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
             super().__init__(*arguments, **{**options, "disable": True})
 
         def update(self, n: float | None = 1) -> bool | None:

@@ -69,7 +69,8 @@ def shaded_ball(size_px: int) -> NDArray[np.uint8]:
     inside = x**2 + y**2 < 1
     light = np.clip(0.6 - 0.4 * x - 0.4 * y, 0.2, 1.0)
     rgba = np.stack([230 * light, 120 * light, 60 * light, np.full_like(x, 255)], axis=-1)
-    return (rgba * inside[..., None]).astype(np.uint8)
+    ball: NDArray[np.uint8] = (rgba * inside[..., None]).astype(np.uint8)
+    return ball
 
 
 def _failed(stage: str, error: Exception) -> Finding:

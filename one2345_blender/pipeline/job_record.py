@@ -15,6 +15,9 @@ import torch
 from ..contracts.errors import OutOfMemoryError
 from ..contracts.progress import OnEvent, PipelineEvent, StageStarted, WarningRaised
 
+_MEMORY_ERRORS = (MemoryError, torch.OutOfMemoryError)
+_CPU_ALLOCATOR = "DefaultCPUAllocator"
+"""In the message of the plain RuntimeError that torch raises where the CPU's memory ends."""
 _PACKAGES = ("torch", "diffusers", "transformers", "scikit-image", "numpy")
 
 
@@ -57,7 +60,9 @@ def memory_errors_named() -> Iterator[None]:
     """Turn an out-of-memory failure of torch or Python into an `OutOfMemoryError`."""
     try:
         yield
-    except (MemoryError, torch.OutOfMemoryError) as error:
+    except (MemoryError, RuntimeError) as error:
+        if not (isinstance(error, _MEMORY_ERRORS) or _CPU_ALLOCATOR in str(error)):
+            raise
         raise OutOfMemoryError(
             f"Memory ran out: {error}",
             hint="Close other programs, choose a smaller mesh resolution or the device `cpu`.",
