@@ -71,7 +71,8 @@ test-gpu: setup  ## the tests that need a CUDA device
 demo: setup  ## a photo becomes out/demo/{mesh.glb,scene.blend,preview.png,views.png,report.json}
 	$(PYTHON) scripts/demo.py
 
-bench: setup  ## times, memory and silhouettes on the pictures of a folder: make bench PICTURES=DIR
+bench: setup  ## the reconstruction against its plain formulas; then a folder's pictures: make bench PICTURES=DIR
+	$(PYTHON) -m benchmarks.reconstruction
 	$(PYTHON) -m one2345_blender.evaluation pictures $(PICTURES) --output out/bench
 
 clean:  ## remove what was built, the environments too

@@ -17,14 +17,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from scipy.spatial import cKDTree
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..contracts.cameras import CameraRig, FloatArray
+from ..contracts.cameras import CameraRig, FloatArray, method_intrinsics, swap_camera_axes
 from ..contracts.mesh import ColoredMesh
 from ..contracts.transforms_json import read_transforms
-from ..pipeline.meshing import extract_mesh, sdf_grid
+from ..pipeline.meshing import extract_mesh
 from ..pipeline.reconstruction.checkpoint import load_original_checkpoint
 from ..pipeline.reconstruction.color_network import ray_differences
 from ..pipeline.reconstruction.feature_net import FeaturePyramid
@@ -33,6 +34,7 @@ from ..pipeline.reconstruction.geometry_volume import GeometryVolume
 from ..pipeline.reconstruction.reconstructor import SparseNeuSReconstructor
 from ..pipeline.reconstruction.sdf_network import sample_latents, trilinear
 from ..pipeline.reconstruction.view_sampling import sample_views
+from ..pipeline.surface_search import sdf_grid
 
 CAMERA_TOLERANCE = 1e-4
 FEATURE_TOLERANCE = 1e-4
@@ -85,6 +87,28 @@ def main(argv: list[str]) -> None:
                 reconstructor, recording, images, posed.cameras, posed.reference_c2w
             )
             print(f"## {volume_size}^3\n\n{format_table(list(differences))}\n")
+
+
+def read_excerpt_scene(folder: Path) -> tuple[NDArray[np.uint8], CameraRig, FloatArray]:
+    """The recordings' scene as `tests/golden` keeps it.
+
+    Returns:
+        The 32 views `(32, 3, 256, 256)` uint8, their cameras, and the OpenCV camera-to-world
+        `(4, 4)` of the view that the volume is aligned with.
+    """
+    with Image.open(folder / "original_reconstruction_views.webp") as mosaic:
+        tiles = np.asarray(mosaic.convert("RGB")).reshape(8, 256, 4, 256, 3)
+    images = tiles.transpose(0, 2, 4, 1, 3).reshape(32, 3, 256, 256)
+    with np.load(folder / "original_poses.npz") as poses:
+        c2w = swap_camera_axes(poses["c2w_blender_polar60"])
+    cameras = CameraRig(
+        names=tuple(f"near{i}" for i in range(32)),
+        c2w=c2w[8:],
+        K=method_intrinsics(256),
+        height_px=256,
+        width_px=256,
+    )
+    return images, cameras, c2w[0]
 
 
 def format_table(differences: list[Difference]) -> str:

@@ -11,12 +11,7 @@ import trimesh
 from one2345_blender.contracts.cameras import Viewpoint, c2w_from_viewpoints, method_intrinsics
 from one2345_blender.contracts.errors import Cancelled, EmptySurfaceError
 from one2345_blender.contracts.progress import StepDone
-from one2345_blender.pipeline.meshing import (
-    extract_mesh,
-    sdf_grid,
-    searched_sdf_grid,
-    zero_level_set,
-)
+from one2345_blender.pipeline.meshing import extract_mesh, zero_level_set
 from one2345_blender.pipeline.reconstruction.geometry_volume import GeometryVolume
 from one2345_blender.pipeline.reconstruction.reconstructor import SparseNeuSReconstructor
 
@@ -83,17 +78,6 @@ def test_mesh_is_in_the_world_with_the_views_colour(
     assert (np.abs(mesh.vertex_colors - np.array([255, 127, 63, 255])) <= 1).all()
 
 
-def test_grid_is_the_same_in_any_chunks(
-    reconstructor: SparseNeuSReconstructor,
-    volume: GeometryVolume,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    with torch.no_grad():
-        whole = sdf_grid(reconstructor, volume, 12)
-        monkeypatch.setattr("one2345_blender.pipeline.meshing.SDF_CHUNK_POINTS", 300)
-        assert torch.allclose(sdf_grid(reconstructor, volume, 12), whole, atol=1e-6)
-
-
 def test_listener_can_stop_the_work(
     reconstructor: SparseNeuSReconstructor, volume: GeometryVolume
 ) -> None:
@@ -103,18 +87,3 @@ def test_listener_can_stop_the_work(
 
     with pytest.raises(Cancelled):
         extract_mesh(reconstructor, volume, 12, stop_in_sdf)
-
-
-@pytest.mark.parametrize("stride", [3, 4, 7])
-@pytest.mark.parametrize("resolution", [25, 30])
-def test_searched_surface_is_the_surface_of_the_full_grid(
-    reconstructor: SparseNeuSReconstructor,
-    volume: GeometryVolume,
-    stride: int,
-    resolution: int,
-) -> None:
-    with torch.no_grad():
-        full = sdf_grid(reconstructor, volume, resolution).numpy()
-        searched = searched_sdf_grid(reconstructor, volume, resolution, stride).numpy()
-    for ours, theirs in zip(zero_level_set(searched), zero_level_set(full), strict=True):
-        assert np.array_equal(ours, theirs)

@@ -16,8 +16,10 @@ from .normalization import ConvNormLeaky2d
 
 MIN_DEPTH = 1e-6
 COUNT_EPS = 1e-5
-CHUNK_VOXELS = 2**15
-"""Voxels gathered at once; with 32 views of 16 channels they take 64 MiB."""
+CHUNK_VOXELS = 2**11
+"""Voxels gathered at once; with 32 views of 16 channels they take 4 MiB, a core's cache."""
+TRAINING_CHUNK_VOXELS = 2**15
+"""More, where each chunk's backward pass costs a gradient as large as all features."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,8 +69,10 @@ class CostVolumeBuilder(nn.Module):
 
     def forward(self, fused: Tensor, frame: VolumeFrame) -> CostVolume:
         """`fused` (V,C,H,W) -> `CostVolume`."""
-        compressed = self.compress(fused)
-        chunks = self.voxel_centres(fused.device).split(CHUNK_VOXELS)
+        # samples read all channels of a pixel: they are fastest side by side
+        compressed = self.compress(fused).contiguous(memory_format=torch.channels_last)
+        chunk_voxels = TRAINING_CHUNK_VOXELS if torch.is_grad_enabled() else CHUNK_VOXELS
+        chunks = self.voxel_centres(fused.device).split(chunk_voxels)
         gathered = [self._gather(compressed, frame, chunk) for chunk in chunks]
         shape = (self.volume_size,) * 3
         features = torch.cat([variance_mean for variance_mean, _ in gathered], dim=1)

@@ -20,6 +20,7 @@ from .cost_volume import CostVolumeBuilder
 from .feature_net import FUSED_CHANNELS, FeatureNet
 from .frame import VolumeFrame, frusta_bounds, sphere_bounds, volume_frame
 from .geometry_volume import GeometryVolume
+from .grid_sdf import GridSdf
 from .sdf_network import SdfNetwork, sample_latents, trilinear
 from .unet3d import UNet3d
 from .view_sampling import sample_views
@@ -49,7 +50,7 @@ class SparseNeuSReconstructor(ModelMixin, ConfigMixin):
         strict_latent_bounds: latents are zero on the near faces of the cube and continue one
             voxel beyond the far faces.
         surface_search_stride: a mesh's grid is first evaluated at every n-th node per axis, then
-            where the surface can be. More than 1 needs a signed distance of slope 1 or less.
+            where the surface can be (`searched_sdf_grid`). 1 evaluates every node.
         iso_level: signed distance that counts as the surface, volume units; below 0 the mesh gets
             slimmer.
         min_part_fraction: connected parts of the mesh with fewer faces than this share of the
@@ -77,7 +78,7 @@ class SparseNeuSReconstructor(ModelMixin, ConfigMixin):
         sum_over_all_views: bool = True,
         unbounded_far_sites: bool = True,
         strict_latent_bounds: bool = True,
-        surface_search_stride: int = 1,
+        surface_search_stride: int = 4,
         iso_level: float = 0.0,
         min_part_fraction: float = 0.0,
     ) -> None:
@@ -167,11 +168,14 @@ class SparseNeuSReconstructor(ModelMixin, ConfigMixin):
         fused = self.feature_net(rgb).fused()
         on_event(StageStarted("cost_volume"))
         cost = self.cost_volume(fused, frame)
+        # a pixel's channels side by side, as samples want them; before the U-Net, which needs room
+        view_features = torch.cat([rgb, fused], dim=1).contiguous(memory_format=torch.channels_last)
+        del fused
         return GeometryVolume(
             features=self.unet3d(cost.features, cost.active),
             valid=cost.active,
             frame=frame,
-            view_features=torch.cat([rgb, fused], dim=1),
+            view_features=view_features,
         )
 
     def sdf(self, volume: GeometryVolume, points: Tensor) -> Tensor:
@@ -180,6 +184,16 @@ class SparseNeuSReconstructor(ModelMixin, ConfigMixin):
             volume.features, points, strict_bounds=self.config["strict_latent_bounds"]
         )
         return self.sdf_network.sdf(points, latents)
+
+    def grid_sdf(self, volume: GeometryVolume, resolution: int) -> GridSdf:
+        """`sdf` less the `iso_level`, at the nodes of linspace(-1,1,resolution) on each axis."""
+        return GridSdf(
+            self.sdf_network,
+            volume.features,
+            resolution,
+            strict_bounds=self.config["strict_latent_bounds"],
+            iso_level=self.config["iso_level"],
+        )
 
     def sdf_and_gradient(self, volume: GeometryVolume, points: Tensor) -> tuple[Tensor, Tensor]:
         """Signed distance (P,) and its gradient (P,3) with respect to the volume points (P,3)."""
