@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The command line: `python -m one2345_blender convert | reconstruct | views | download | doctor`.
+"""The command line: `python -m one2345_blender COMMAND`; `--help` lists the commands.
 
 Exit status: 0 done; 2 bad input or wrong use, with one error and one hint on stderr; 1 unexpected,
 with a traceback in a file; 130 cancelled. The method is imported when a command runs, not before.
@@ -75,6 +75,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_convert(commands)
     _add_reconstruct(commands)
     _add_views(commands)
+    _add_import_checkpoint(commands)
     add_installation_commands(commands)
     return parser
 
@@ -142,18 +143,45 @@ def _add_views(commands: argparse._SubParsersAction[_Parser]) -> None:
     )
 
 
+def _add_import_checkpoint(commands: argparse._SubParsersAction[_Parser]) -> None:
+    parser = _add_command(
+        commands,
+        "import-checkpoint",
+        _import_checkpoint,
+        "published weights become a preset's folder",
+        has_device=False,
+    )
+    parser.add_argument(
+        "source",
+        type=Path,
+        metavar="FILE",
+        help="zero123-xl.ckpt, ckpt_215000.pth or a folder in the diffusers layout",
+    )
+    parser.add_argument(
+        "--config",
+        type=Path,
+        metavar="JSON",
+        help="sizes of the networks in a Zero123 checkpoint (default: the published ones)",
+    )
+
+
 def _add_command(
     commands: argparse._SubParsersAction[_Parser],
     name: str,
     run: Callable[[argparse.Namespace], JobResult],
     help_text: str,
+    *,
+    has_device: bool = True,
 ) -> _Parser:
     """A command with the options that all of them take."""
     parser = commands.add_parser(name, help=help_text, description=help_text.capitalize() + ".")
     parser.add_argument(
         "--output", type=Path, required=True, metavar="DIR", help="folder for the results"
     )
-    parser.add_argument("--device", choices=DEVICES, default="auto", help="default: the fastest")
+    if has_device:
+        parser.add_argument(
+            "--device", choices=DEVICES, default="auto", help="default: the fastest"
+        )
     parser.add_argument("--json", action="store_true", help="print the report as JSON on stdout")
     parser.set_defaults(run=run, show=lambda options, result: "\n".join(result.files.values()))
     return parser
@@ -244,7 +272,7 @@ def _views(options: argparse.Namespace) -> JobResult:
             options.output.absolute(),
             azimuths,
             elevations,
-            models=ModelCache(),
+            models=ModelCache(needs_reconstruction=False),
             preset=options.preset,
             seed=options.seed,
             device=options.device,
@@ -252,6 +280,13 @@ def _views(options: argparse.Namespace) -> JobResult:
             guidance_scale=options.guidance_scale,
             on_event=on_event,
         )
+
+
+def _import_checkpoint(options: argparse.Namespace) -> JobResult:
+    from .pipeline.import_checkpoint import import_checkpoint
+
+    _quiet_library_bars()
+    return import_checkpoint(options.source, options.output, options.config)
 
 
 @contextmanager

@@ -7,15 +7,13 @@ import argparse
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from diffusers import DDIMScheduler
 from safetensors.torch import load_file
-from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from ..contracts.errors import CheckpointError
-from ..pipeline.zero123.camera_projection import CLIPCameraProjection, camera_condition
+from ..pipeline.zero123.camera_projection import camera_condition
 from ..pipeline.zero123.convert_checkpoint import load_ldm_checkpoint
 from ..pipeline.zero123.image_conditioning import (
     clip_pixels,
@@ -25,6 +23,7 @@ from ..pipeline.zero123.image_conditioning import (
     images_from_rgb,
     rgb_from_images,
 )
+from ..pipeline.zero123.network_configs import ORIGINAL_SCHEDULER, build_networks
 from ..pipeline.zero123.pipeline_zero123 import ViewCondition, Zero123Pipeline
 from .parity import Difference, format_table
 
@@ -37,18 +36,6 @@ RECORDED_TIMESTEP = 961
 RUNS = ((8, 0.0), (8, 1.0), (50, 0.0), (75, 1.0))
 """Recorded sampler runs: steps asked for, eta."""
 
-ORIGINAL_SCHEDULER = {
-    "num_train_timesteps": 1000,
-    "beta_start": 0.00085,
-    "beta_end": 0.012,
-    "beta_schedule": "scaled_linear",
-    "prediction_type": "epsilon",
-    "clip_sample": False,
-    "set_alpha_to_one": False,
-    "steps_offset": 1,
-    "timestep_spacing": "leading",
-}
-
 
 def main(argv: list[str]) -> None:
     """`python -m one2345_blender.evaluation parity-views`."""
@@ -56,28 +43,6 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--reference", type=Path, required=True, help="folder of the recordings")
     args = parser.parse_args(argv)
     print(format_table(list(compare_with_recording(args.reference))))
-
-
-def networks_from_meta(meta: dict[str, Any]) -> dict[str, Any]:
-    """The untrained networks of the recordings' sizes, under their names in the pipeline."""
-    clip = meta["clip"]
-    return {
-        "unet": UNet2DConditionModel(**meta["unet"]).eval(),
-        "vae": AutoencoderKL(**meta["vae"]).eval(),
-        "image_encoder": CLIPVisionModelWithProjection(
-            CLIPVisionConfig(
-                hidden_size=clip["width"],
-                intermediate_size=4 * clip["width"],
-                projection_dim=clip["out"],
-                num_hidden_layers=clip["layers"],
-                num_attention_heads=clip["heads"],
-                image_size=clip["res"],
-                patch_size=clip["patch"],
-                hidden_act="quick_gelu",
-            )
-        ).eval(),
-        "clip_camera_projection": CLIPCameraProjection().eval(),
-    }
 
 
 def recorded_pipeline(reference_dir: Path, *, eta: float) -> Zero123Pipeline:
@@ -91,9 +56,8 @@ def recorded_pipeline(reference_dir: Path, *, eta: float) -> Zero123Pipeline:
             raise CheckpointError(
                 f"No {name} in {reference_dir}.", hint="Give the folder of the recordings."
             )
-    networks = networks_from_meta(
-        json.loads((reference_dir / META_FILE).read_text(encoding="utf-8"))
-    )
+    config = json.loads((reference_dir / META_FILE).read_text(encoding="utf-8"))
+    networks = build_networks(config)
     load_ldm_checkpoint(load_file(reference_dir / WEIGHTS_FILE), **networks)
     return Zero123Pipeline(**networks, scheduler=DDIMScheduler(**ORIGINAL_SCHEDULER), eta=eta)
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from ..contracts.errors import CheckpointError
 from .devices import diffusion_dtype, resolve_device
 from .pipeline_one2345 import One2345Pipeline
-from .preset_folders import preset_folder
+from .preset_folders import MODEL_INDEX, preset_folder
 from .reconstruction.checkpoint import load_original_checkpoint
 from .reconstruction.reconstructor import SparseNeuSReconstructor
 
@@ -21,9 +22,15 @@ _HINT = "Install or import the weights again."
 
 
 class ModelCache:
-    """One loaded preset at a time: a worker that converts again does not load again."""
+    """One loaded preset at a time: a worker that converts again does not load again.
 
-    def __init__(self) -> None:
+    Args:
+        needs_reconstruction: Whether a preset without a reconstruction network is an error;
+            synthesising views does without.
+    """
+
+    def __init__(self, *, needs_reconstruction: bool = True) -> None:
+        self._needs_reconstruction = needs_reconstruction
         self._key: tuple[str, str] | None = None
         self._pipeline: One2345Pipeline | None = None
 
@@ -40,7 +47,9 @@ class ModelCache:
         key = (str(folder), str(resolved))
         if self._pipeline is None or key != self._key:
             self.unload()
-            self._pipeline = load_pipeline(folder, resolved)
+            self._pipeline = load_pipeline(
+                folder, resolved, needs_reconstruction=self._needs_reconstruction
+            )
             self._key = key
         return self._pipeline
 
@@ -52,24 +61,63 @@ class ModelCache:
             torch.cuda.empty_cache()
 
 
-def load_pipeline(folder: Path, device: torch.device) -> One2345Pipeline:
+def load_pipeline(
+    folder: Path, device: torch.device, *, needs_reconstruction: bool = True
+) -> One2345Pipeline:
     """Load a preset's folder in the diffusers layout; never from the network.
+
+    Args:
+        folder: Holds the `model_index.json` of a `One2345Pipeline`.
+        device: Where the networks go.
+        needs_reconstruction: Off: where the folder has no such network, an untrained one stands in
+            that tells the size of the views.
 
     Raises:
         CheckpointError: A file is missing or damaged, or a tensor is missing or of another shape.
     """
     dtype = diffusion_dtype(device)
+    stand_in = {}
+    if not _has_reconstruction(folder):
+        if needs_reconstruction:
+            raise CheckpointError(
+                f"The preset in {folder} can make views, but has no reconstruction network.",
+                hint="python -m one2345_blender import-checkpoint ckpt_215000.pth --output "
+                f"{folder} adds it.",
+            )
+        stand_in["reconstruction"] = SparseNeuSReconstructor()
     with _loading_errors_named(folder):
         pipeline = One2345Pipeline.from_pretrained(
             folder,
+            **stand_in,
             dtype={"default": dtype, "reconstruction": torch.float32},
             local_files_only=True,
             use_safetensors=True,
         )
         for name, module in pipeline.components.items():
-            if isinstance(module, torch.nn.Module):
+            if isinstance(module, torch.nn.Module) and name not in stand_in:
                 _check_tensors(folder / name, module)
     return pipeline.to(device)
+
+
+def _has_reconstruction(folder: Path) -> bool:
+    """Whether the preset's index names a reconstruction network.
+
+    Raises:
+        CheckpointError: The index cannot be read, or is that of another kind of pipeline.
+    """
+    path = folder / MODEL_INDEX
+    try:
+        index = json.loads(path.read_text(encoding="utf-8"))
+        kind = index.get("_class_name")
+    except (OSError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}", hint=_HINT) from error
+    if kind != One2345Pipeline.__name__:
+        raise CheckpointError(
+            f"{folder} holds a {kind}; expected a {One2345Pipeline.__name__}.",
+            hint=f"python -m one2345_blender import-checkpoint {folder} --output NEW_FOLDER makes "
+            "a preset of it.",
+        )
+    return "reconstruction" in index
 
 
 def load_reconstruction(checkpoint: Path | None) -> SparseNeuSReconstructor:

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from one2345_blender.contracts.errors import CheckpointError
-from one2345_blender.evaluation.parity_views import networks_from_meta
 from one2345_blender.pipeline.zero123.convert_checkpoint import load_ldm_checkpoint
+from one2345_blender.pipeline.zero123.network_configs import build_networks
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -27,7 +27,7 @@ def golden() -> dict[str, np.ndarray]:
 @pytest.fixture(scope="module")
 def networks() -> dict[str, Any]:
     text = (GOLDEN / "zero123_small_config.json").read_text(encoding="utf-8")
-    return networks_from_meta(json.loads(text))
+    return build_networks(json.loads(text))
 
 
 @pytest.fixture

@@ -12,12 +12,12 @@ from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from one2345_blender.contracts.errors import Cancelled, OptionError
-from one2345_blender.evaluation.parity_views import ORIGINAL_SCHEDULER
 from one2345_blender.pipeline.zero123.camera_projection import (
     CLIPCameraProjection,
     camera_condition,
 )
 from one2345_blender.pipeline.zero123.image_conditioning import images_from_rgb
+from one2345_blender.pipeline.zero123.network_configs import ORIGINAL_SCHEDULER
 from one2345_blender.pipeline.zero123.pipeline_zero123 import Zero123Pipeline
 from one2345_blender.pipeline.zero123.timesteps import set_timesteps
 

@@ -9,13 +9,12 @@ transposed.
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from pickle import UnpicklingError  # noqa: TID251 - to name the refusal
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ...contracts.errors import CheckpointError
+from ..checkpoint_file import read_checkpoint_file
 from .reconstructor import SparseNeuSReconstructor
 
 MODULES = {
@@ -45,7 +44,7 @@ def load_original_checkpoint(reconstructor: SparseNeuSReconstructor, path: Path)
         CheckpointError: the file is missing or damaged, carries code, or a tensor is missing,
             surplus or of another shape.
     """
-    source = _read_tensors(path)
+    source = read_checkpoint_file(path, hint=HINT)
     expected = {key: value.shape for key, value in reconstructor.state_dict().items()}
     weights = _convert(source, path.name)
     required = {key for key in expected if not key.endswith(OPTIONAL_SUFFIX)}
@@ -69,25 +68,6 @@ def load_original_checkpoint(reconstructor: SparseNeuSReconstructor, path: Path)
                 hint=HINT,
             )
     reconstructor.load_state_dict(weights, strict=False)
-
-
-def _read_tensors(path: Path) -> Mapping[str, Any]:
-    if not path.is_file():
-        raise CheckpointError(f"Expected a checkpoint file, found none at {path}.", hint=HINT)
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)  # noqa: TID251
-    except UnpicklingError as error:
-        raise CheckpointError(
-            f"{path.name} is not a plain file of tensors; it may carry code and was not opened.",
-            hint=HINT,
-        ) from error
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{path.name} cannot be read: {error}", hint=HINT) from error
-    if not isinstance(checkpoint, dict):
-        raise CheckpointError(
-            f"{path.name}: expected a dict of networks, got {type(checkpoint).__name__}.", hint=HINT
-        )
-    return checkpoint
 
 
 def _convert(checkpoint: Mapping[str, Any], file_name: str) -> dict[str, Tensor]:

@@ -69,7 +69,7 @@ def load_ldm_checkpoint(
         CheckpointError: A key is missing or has no place, or a shape is not the module's.
     """
     unet_config, vae_config = dict(unet.config), dict(vae.config)
-    _fill(
+    fill_network(
         "unet",
         unet,
         _converted(
@@ -78,7 +78,7 @@ def load_ldm_checkpoint(
             lambda probes: convert_ldm_unet_checkpoint(probes, unet_config),
         ),
     )
-    _fill(
+    fill_network(
         "vae",
         vae,
         _converted(
@@ -87,9 +87,9 @@ def load_ldm_checkpoint(
             lambda probes: convert_ldm_vae_checkpoint(probes, vae_config),
         ),
     )
-    _fill("image_encoder", image_encoder, _clip_tensors(checkpoint, image_encoder))
+    fill_network("image_encoder", image_encoder, _clip_tensors(checkpoint, image_encoder))
     projection = _with_prefix(checkpoint, PROJECTION_PREFIX)
-    _fill(
+    fill_network(
         "clip_camera_projection",
         clip_camera_projection,
         {f"proj.{name}": tensor for name, tensor in projection.items()},
@@ -147,7 +147,7 @@ def _clip_tensors(
     checkpoint: Mapping[str, torch.Tensor], image_encoder: CLIPVisionModelWithProjection
 ) -> StateDict:
     """OpenAI's image tower under transformers' names; its joined projections taken apart."""
-    outer = "vision_model." if hasattr(image_encoder, "vision_model") else ""
+    outer = tower_prefix(image_encoder)
     converted: StateDict = {}
     surplus = []
     for key, tensor in _with_prefix(checkpoint, CLIP_PREFIX).items():
@@ -169,6 +169,11 @@ def _clip_tensors(
     return converted
 
 
+def tower_prefix(image_encoder: CLIPVisionModelWithProjection) -> str:
+    """What the keys of the image tower begin with, which differs between transformers' releases."""
+    return "vision_model." if hasattr(image_encoder, "vision_model") else ""
+
+
 def _renamed_clip_key(key: str) -> str | None:
     for pattern, name in _CLIP_NAMES:
         match = re.fullmatch(pattern, key)
@@ -177,7 +182,12 @@ def _renamed_clip_key(key: str) -> str | None:
     return None
 
 
-def _fill(component: str, module: nn.Module, tensors: StateDict) -> None:
+def fill_network(component: str, module: nn.Module, tensors: StateDict) -> None:
+    """Put `tensors` into `module`, which takes them over: it may be on the meta device.
+
+    Raises:
+        CheckpointError: A key is missing or has no place, or a shape is not the module's.
+    """
     expected = module.state_dict()
     missing, surplus = sorted(expected.keys() - tensors), sorted(tensors.keys() - expected)
     if missing or surplus:
@@ -189,7 +199,8 @@ def _fill(component: str, module: nn.Module, tensors: StateDict) -> None:
                 f"{tuple(expected[key].shape)}.",
                 hint="The checkpoint belongs to a model of another size.",
             )
-    module.load_state_dict({key: tensor.to(expected[key].dtype) for key, tensor in tensors.items()})
+    fitting = {key: tensor.to(expected[key].dtype) for key, tensor in tensors.items()}
+    module.load_state_dict(fitting, assign=True)
 
 
 def _mismatch(component: str, *, missing: list[str], surplus: list[str]) -> CheckpointError:
