@@ -63,7 +63,8 @@ bench-gui: setup gui-blender  ## stalls, import and cancel times of the add-on i
 
 fuzz: setup  ## 100,000 damaged messages, jobs, camera files, meshes and records for the decoders
 	ONE2345_FUZZ_CASES=100000 $(PYTHON) -m pytest -p no:cacheprovider \
-		tests/contracts/test_hostile_input.py tests/installation/test_weights_record.py
+		tests/contracts/test_hostile_input.py tests/installation/test_weights_record.py \
+		tests/pipeline/test_hostile_pictures.py
 
 test-gpu: setup  ## the tests that need a CUDA device
 	$(PYTHON) -m pytest -m gpu

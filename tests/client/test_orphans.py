@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""When the process that started a worker is killed, the worker ends by itself."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="Linux")
+
+ROOT = Path(__file__).resolve().parents[2]
+FAKE_WORKER = ROOT / "tests" / "fake_worker.py"
+PARENT = """
+import os, sys, time
+from pathlib import Path
+from one2345_blender.client.environment import WorkerLaunch, worker_launch
+from one2345_blender.client.worker_process import WorkerProcess
+
+folder, fake_worker, mode = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+real = worker_launch(Path(sys.executable), os.environ)
+env = {**real.env, "ONE2345_FAKE_MODE": mode}
+launch = WorkerLaunch(argv=(*real.argv[:-2], fake_worker), env=env)
+worker = WorkerProcess(launch, working_dir=folder, log_path=folder / "worker.log")
+if mode == "slow":
+    worker.run({"job_id": "j", "image_path": "/a.png", "output_dir": str(folder / "out")})
+    while not any(event["type"] == "progress" for event in worker.poll()):
+        time.sleep(0.02)
+print(worker._process.pid, flush=True)
+time.sleep(600)
+"""
+
+
+def is_alive(pid: int) -> bool:
+    """A process that has ended and waits to be collected does not live."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.parametrize("mode", ["ok", "slow"], ids=["idle", "converting"])
+def test_a_worker_does_not_outlive_a_killed_parent(tmp_path: Path, mode: str) -> None:
+    command = [sys.executable, "-c", PARENT, str(tmp_path), str(FAKE_WORKER), mode]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        assert is_alive(pid)
+        parent.kill()
+    deadline_s = time.monotonic() + 60.0
+    while is_alive(pid):
+        assert time.monotonic() < deadline_s, "the worker still runs"
+        time.sleep(0.02)
+    assert not (tmp_path / "out" / "mesh.npz").exists()
