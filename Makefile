@@ -58,7 +58,7 @@ gui-blender:  ## build Debian's Blender and an X server for test-gui, once, in t
 test-gui: setup gui-blender  ## the built extension in a real Blender window; screenshots in out/gui
 	ONE2345_GUI_ROOT=$$(scripts/build_gui_blender.sh) $(PYTHON) -m pytest tests/gui
 
-bench-gui: setup gui-blender  ## stalls, import and cancel times of the add-on in a real Blender window
+bench-gui: setup gui-blender  ## stalls, cancel times and processes left, measured in a real Blender window
 	ONE2345_GUI_ROOT=$$(scripts/build_gui_blender.sh) $(PYTHON) benchmarks/addon_window.py
 
 fuzz: setup  ## 100,000 damaged messages, jobs, camera files, meshes and records for the decoders

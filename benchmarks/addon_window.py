@@ -25,7 +25,6 @@ from blender_window import PYTHON, BlenderWindow, install_extension  # noqa: E40
 FAKE_WORKER = ROOT / "tests" / "fake_worker.py"
 MEASUREMENTS = {
     "stalls": "measure:measure_stalls_and_jobs",
-    "import": "measure:measure_import",
     "cancel": "measure:measure_cancel",
 }
 WAYS_TO_END = {
@@ -84,14 +83,6 @@ def print_stalls(found: dict[str, Any]) -> None:
     )
 
 
-def print_import(rows: list[dict[str, float]]) -> None:
-    """How long a result's way into the scene takes."""
-    print_table(
-        ("vertices", "import, s", "processor time, s"),
-        *((row["num_vertices"], row["wall_s"], row["cpu_s"]) for row in rows),
-    )
-
-
 def print_cancel(rows: list[dict[str, Any]]) -> None:
     """How long cancelling takes in each stage."""
     print_table(
@@ -119,7 +110,7 @@ def main() -> int:
     parser.add_argument("parts", nargs="*", choices=[[], *PARTS], help="default: all")
     parts = parser.parse_args().parts or PARTS
     gui_root = Path(os.environ["ONE2345_GUI_ROOT"])
-    printers = {"stalls": print_stalls, "import": print_import, "cancel": print_cancel}
+    printers = {"stalls": print_stalls, "cancel": print_cancel}
     with tempfile.TemporaryDirectory() as name:
         window = BlenderWindow(gui_root=gui_root, home_dir=Path(name) / "home", tmp_path=Path(name))
         window.home_dir.mkdir()

@@ -18,9 +18,7 @@ def check_a_photo_becomes_an_object(hand: Hand) -> Steps:
     yield from jobs.start_job(hand, mode="slow")
     fractions = []
     while jobs.status() == "running":
-        fractions.append(jobs.state().fraction)
-        if len(fractions) == 2:
-            yield from hand.screenshot("running")
+        fractions.append(jobs.all_jobs()[-1].fraction)
         yield 0.1
     assert jobs.status() == "done", jobs.state()
     assert fractions == sorted(fractions) and len(set(fractions)) > 2, fractions
@@ -38,3 +36,20 @@ def check_a_photo_becomes_an_object(hand: Hand) -> Steps:
     yield from wait_until(lambda: name in bpy.data.objects, within_s=10, what="redo")
     assert bpy.data.objects[name].data.color_attributes.active_color is not None
     assert f"{name} Camera" in bpy.data.objects
+
+
+def check_search_finds_the_operator(hand: Hand) -> Steps:
+    """F3, the operator's name, Enter: without a photo it asks for one."""
+    bpy.context.preferences.view.filebrowser_display_type = "SCREEN"
+    yield from hand.to_view()
+    yield from hand.press("F3")
+    yield 0.5
+    yield from hand.type_text("Image to Mesh")
+    yield 0.5
+    yield from hand.screenshot("search")
+    yield from hand.press("RET")
+    yield from wait_until(
+        lambda: jobs.browser(hand),
+        within_s=20,
+        what="the file browser opens",
+    )

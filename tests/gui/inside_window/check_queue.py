@@ -81,7 +81,7 @@ def check_three_presses_queue_three_jobs(hand: Hand) -> Steps:
     assert _statuses() == ["running", "waiting", "waiting"]
     yield from hand.screenshot("queue")
     second = jobs.all_jobs()[1]
-    yield from hand.press_button(f'one2345.cancel(job_id="{second.spec.job_id}"')
+    yield from hand.press_button(f'one2345.cancel(job_id="{second.spec.job_id}"', is_small=True)
     assert _statuses() == ["running", "cancelled", "waiting"]
 
     yield from hand.to_view()

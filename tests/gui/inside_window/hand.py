@@ -63,20 +63,21 @@ class Hand:
             self._event("MOUSEMOVE", "NOTHING", (at[0] + offset_px, at[1]))
             yield _EVENT_GAP_S
 
-    def click(self, at: Point, *, times: int = 1) -> Steps:
+    def click(self, at: Point) -> Steps:
         """Click with the left button."""
         yield from self.move(at)
-        for _ in range(times):
-            yield from self._press("LEFTMOUSE")
+        yield from self.press("LEFTMOUSE")
 
-    def press(self, key: str, **modifiers: bool) -> Steps:
-        """Press and release a key where the pointer is; modifiers as `event_simulate` has them."""
-        yield from self._press(key, **modifiers)
+    def press(self, key: str, *, unicode: str = "", **modifiers: bool) -> Steps:
+        """Press and release a key or button where the pointer is; names as `event_simulate`'s."""
+        self._event(key, "PRESS", self._at, unicode=unicode, **modifiers)
+        self._event(key, "RELEASE", self._at, **modifiers)
+        yield _EVENT_GAP_S
 
     def type_text(self, text: str) -> Steps:
         """Type into the field or search box that has the keyboard."""
         for character in text:
-            yield from self._press("A", unicode=character)
+            yield from self.press("A", unicode=character)
 
     def open_tab(self) -> Steps:
         """Open the sidebar of the 3D view at the add-on's tab."""
@@ -86,30 +87,36 @@ class Hand:
         self.view_3d.tag_redraw()
         yield 0.5
 
-    def find_operator(self, call: str) -> Generator[float, None, Point]:
+    def find_operator(self, call: str, *, is_small: bool = False) -> Generator[float, None, Point]:
         """Where in the sidebar the button of an operator is: Ctrl-C there copies its command.
+
+        Tries each row, the one where it was last time before all others.
 
         Args:
             call: How the command begins after `bpy.ops.`; the name suffices.
+            is_small: True for an icon at a row's right end.
         """
-        return self._find(f"bpy.ops.{call}", ctrl=True)
+        command = f"bpy.ops.{call}"
+        sidebar = self.sidebar
+        x = sidebar.x + (sidebar.width - _TABS_PX if is_small else sidebar.width * 2 // 3)
+        top = sidebar.y + sidebar.height - _HEADER_PX
+        rows = [(x, y) for y in range(top, sidebar.y, -_ROW_STEP_PX)]
+        others: dict[str, Point] = {}
+        for at in [self._found[command], *rows] if command in self._found else rows:
+            bpy.context.window_manager.clipboard = ""
+            yield from self.move(at)
+            yield from self.press("C", ctrl=True)
+            copied = bpy.context.window_manager.clipboard
+            if command in copied:
+                self._found[command] = at
+                return at
+            others[copied] = at
+        raise AssertionError(f"no button of the sidebar copies {command!r}, but these: {others}")
 
-    def find_property(self, data_path: str) -> Generator[float, None, Point]:
-        """Where in the sidebar a property's field is: Ctrl-Alt-Shift-C copies its full path."""
-        return self._find(data_path, ctrl=True, alt=True, shift=True)
-
-    def press_button(self, call: str) -> Steps:
+    def press_button(self, call: str, *, is_small: bool = False) -> Steps:
         """Find the button of an operator in the sidebar and click on it."""
-        at = yield from self.find_operator(call)
+        at = yield from self.find_operator(call, is_small=is_small)
         yield from self.click(at)
-
-    def fill_in(self, data_path: str, text: str) -> Steps:
-        """Find the field of a property in the sidebar and type a new value."""
-        at = yield from self.find_property(data_path)
-        yield from self.click(at, times=2)
-        yield from self.press("A", ctrl=True)
-        yield from self.type_text(text)
-        yield from self.press("RET")
 
     def to_view(self) -> Steps:
         """Move the pointer into the 3D view, where the shortcuts of the scene work."""
@@ -132,29 +139,6 @@ class Hand:
         """Write `<name>.json` for the one who reads what came out."""
         text = json.dumps(content, indent=1)
         (self._output_dir / f"{name}.json").write_text(text, encoding="utf-8")
-
-    def _find(self, text: str, **copy_modifiers: bool) -> Generator[float, None, Point]:
-        """Try each row, the one where it was last time before all others, the right edge last."""
-        sidebar = self.sidebar
-        columns = (sidebar.x + sidebar.width * 2 // 3, sidebar.x + sidebar.width - _TABS_PX)
-        top = sidebar.y + sidebar.height - _HEADER_PX
-        rows = [(x, y) for x in columns for y in range(top, sidebar.y, -_ROW_STEP_PX)]
-        others: dict[str, Point] = {}
-        for at in [self._found[text], *rows] if text in self._found else rows:
-            bpy.context.window_manager.clipboard = ""
-            yield from self.move(at)
-            yield from self.press("C", **copy_modifiers)
-            copied = bpy.context.window_manager.clipboard
-            if text in copied:
-                self._found[text] = at
-                return at
-            others[copied] = at
-        raise AssertionError(f"no button of the sidebar copies {text!r}, but these: {others}")
-
-    def _press(self, key: str, *, unicode: str = "", **modifiers: bool) -> Steps:
-        self._event(key, "PRESS", self._at, unicode=unicode, **modifiers)
-        self._event(key, "RELEASE", self._at, **modifiers)
-        yield _EVENT_GAP_S
 
     def _event(self, key: str, value: str, at: Point, **details: object) -> None:
         self._at = at

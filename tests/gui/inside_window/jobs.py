@@ -40,9 +40,9 @@ def choose_picture(hand: Hand, path: Path = PHOTO) -> Steps:
     """Press the button that opens a picture, and take the file in the file browser."""
     bpy.context.preferences.view.filebrowser_display_type = "SCREEN"
     yield from hand.press_button("image.open")
-    yield from wait_until(lambda: _browser(hand), within_s=20, what="the file browser")
+    yield from wait_until(lambda: browser(hand), within_s=20, what="the file browser")
     yield 1.0  # it reads the folder
-    area = _browser(hand)
+    area = browser(hand)
     area.spaces.active.params.directory = str(path.parent).encode()
     area.spaces.active.params.filename = path.name
     yield 1.0
@@ -58,7 +58,8 @@ def settings():
     return bpy.context.scene.one2345
 
 
-def _browser(hand: Hand) -> bpy.types.Area | None:
+def browser(hand: Hand) -> bpy.types.Area | None:
+    """The file browser, while it fills the window."""
     return next((area for area in hand.window.screen.areas if area.type == "FILE_BROWSER"), None)
 
 

@@ -16,7 +16,6 @@ import jobs
 import numpy as np
 from hand import Hand, Steps, wait_until
 
-VERTEX_COUNTS = (10_000, 100_000, 500_000)
 _JOB_WITHIN_S = 1200.0
 _BASELINE_S = 10.0
 _LOOK_INTERVAL_S = 0.02
@@ -112,28 +111,6 @@ def measure_stalls_and_jobs(hand: Hand) -> Steps:
     hand.write_json("stalls", {"baseline_ms": baseline.summary(), "runs": runs})
 
 
-def measure_import(hand: Hand) -> Steps:
-    """From the result's files to the object in the scene, the undo step included."""
-    place_result = jobs.room("addon.place_result")
-    yield from hand.open_tab()
-    rows = []
-    for num_vertices in VERTEX_COUNTS:
-        folder = Path(bpy.app.tempdir) / str(num_vertices)
-        files, report = _result_files(folder, num_vertices)
-        placement = place_result.Placement.at_cursor(bpy.context.scene)
-        began_s, cpu_began_s = time.perf_counter(), time.process_time()
-        placed = place_result.place_result(files, report, placement)
-        rows.append(
-            {
-                "num_vertices": len(placed.data.vertices),
-                "wall_s": time.perf_counter() - began_s,
-                "cpu_s": time.process_time() - cpu_began_s,
-            }
-        )
-        yield 2.0
-    hand.write_json("import", rows)
-
-
 def measure_cancel(hand: Hand) -> Steps:
     """Cancel the real worker's job in each stage; how long until it is over, and all gone."""
     yield from hand.open_tab()
@@ -192,37 +169,6 @@ def _redraw_sidebar_at_10_hz(hand: Hand) -> Callable[[], float]:
 
     bpy.app.timers.register(redraw)
     return redraw
-
-
-def _result_files(folder: Path, num_vertices: int) -> tuple[dict[str, str], dict[str, Any]]:
-    """A bumpy sphere of about that many vertices, and the report of a job that made it."""
-    mesh_room = jobs.room("contracts.mesh")
-    side = round(num_vertices**0.5)
-    v, u = np.meshgrid(np.linspace(0.01, np.pi - 0.01, side), np.linspace(0, 2 * np.pi, side))
-    radius = 0.4 + 0.02 * np.sin(20 * u) * np.sin(20 * v)
-    sphere = (np.sin(v) * np.cos(u), np.sin(v) * np.sin(u), np.cos(v))
-    vertices = np.stack([radius * axis for axis in sphere], axis=-1).reshape(-1, 3)
-    corner = (np.arange(side - 1)[:, None] * side + np.arange(side - 1)).ravel()
-    halves = [(0, 1, side), (1, side + 1, side)]
-    faces = np.concatenate([corner[:, None] + np.array(half) for half in halves])
-    mesh = mesh_room.ColoredMesh(
-        vertices=vertices.astype(np.float32),
-        faces=faces.astype(np.int32),
-        vertex_colors=np.full((len(vertices), 4), 200, dtype=np.uint8),
-    )
-    folder.mkdir()
-    with (folder / "mesh.npz").open("wb") as file:
-        mesh_room.save_npz(mesh, file)
-    report = {
-        "image_path": f"/{num_vertices}.png",
-        "preset": "embedded",
-        "seed": 0,
-        "elevation": {"elevation_deg": 20.0, "is_estimated": True, "confidence": 0.5},
-        "crop_box_px": (0.0, 0.0, 400.0),
-        "source_size_px": (400, 400),
-        "view_size_px": 128,
-    }
-    return {"mesh_npz": str(folder / "mesh.npz"), "photo": str(jobs.PHOTO)}, report
 
 
 def _summary_ms(durations_s: list[float]) -> dict[str, float]:

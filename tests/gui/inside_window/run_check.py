@@ -28,6 +28,7 @@ def main() -> None:
     hand = Hand(Path(output_name))
     steps = getattr(importlib.import_module(Path(check_file).stem), function)(hand)
     bpy.context.preferences.view.show_splash = False  # it would take the first click
+    bpy.context.preferences.system.viewport_aa = "FXAA"  # eight samples are slow without a GPU
 
     def step() -> float | None:
         try:
