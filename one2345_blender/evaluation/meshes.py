@@ -5,7 +5,10 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +33,7 @@ from .attempts import (
 from .clip_similarity import ClipSimilarity
 from .mesh_renderer import MeshRenderer
 from .mesh_scores import MeshScores, draw, score_attempt, score_repeated_input
-from .score_table import markdown_table, summarise
+from .score_table import markdown_table, remarks, summarise
 from .test_sets import model_file_objects, rendered_objects
 from .truth import SIDE_VIEWPOINTS, TrueObject
 
@@ -50,6 +53,36 @@ def main(argv: list[str]) -> None:
         OptionError: There is nothing to compare.
         ManifestError, ModelFileError, TruthError: The test set is not complete.
     """
+    args = _parse(argv)
+    prepare_output_dir(args.output)
+    clip = ClipSimilarity(args.clip) if args.clip else None
+    methods, size_px = _methods(args)
+    comparison = compare(_test_set(args, size_px), methods, size_px, clip)
+    if not comparison.rows:
+        raise OptionError(
+            "Expected objects to compare with, but there are none in "
+            f"{args.models or f'the part {args.part!r} of {args.data}'}.",
+            hint="Run `python -m one2345_blender.training renders`, or give a folder of models.",
+        )
+    summaries = {name: summarise(values) for name, values in comparison.scores.items()}
+    peak_bytes = peak_memory_bytes()
+    text = "\n".join([markdown_table(summaries), "", *remarks(summaries, peak_bytes)])
+    print(text)
+    (args.output / TABLE_MD).write_text(text + "\n", encoding="utf-8")
+    report = {
+        "preset": args.preset,
+        "test_set": str(args.models or args.part),
+        "seed": args.seed,
+        "elevation_error_deg": args.elevation_error_deg,
+        "peak_memory_bytes": peak_bytes,
+        "means": summaries,
+        "objects": comparison.rows,
+    }
+    write_json(args.output / REPORT_JSON, report)
+    Image.fromarray(np.concatenate(comparison.strips)).save(args.output / SHEET_PNG)
+
+
+def _parse(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="evaluation meshes", description=__doc__)
     parser.add_argument("--preset", default="embedded", help="name or folder")
     parser.add_argument("--data", type=Path, default=Path("out/training"), help="rendered data")
@@ -68,73 +101,71 @@ def main(argv: list[str]) -> None:
     )
     parser.add_argument("--clip", type=Path, help="folder of a CLIP vision model, for one column")
     parser.add_argument("--baselines-only", action="store_true", help="only what needs no network")
-    args = parser.parse_args(argv)
-    prepare_output_dir(args.output)
-    clip = ClipSimilarity(args.clip) if args.clip else None
-    methods = dict(SIMPLE_METHODS)
-    size_px = VIEW_SIZE_PX
-    if not args.baselines_only:
-        pipeline = ModelCache().get(args.preset, args.device)
-        size_px = pipeline.view_size_px
-        methods = {
-            PIPELINE: whole_pipeline(
-                pipeline, seed=args.seed, elevation_error_deg=args.elevation_error_deg
-            ),
-            TRUE_VIEWS: true_views(pipeline),
-            **methods,
-        }
-    scores: dict[str, list[MeshScores]] = {name: [] for name in (*methods, REPEATED)}
-    rows, strips = [], []
-    test_set = (
-        model_file_objects(args.models, args.objects, size_px=size_px)
-        if args.models
-        else rendered_objects(
-            args.data,
-            args.part,
-            args.objects,
-            packages_dir=args.packages,
-            manifest=args.manifest,
-            size_px=size_px,
-        )
+    return parser.parse_args(argv)
+
+
+def _methods(args: argparse.Namespace) -> tuple[dict[str, Method], int]:
+    """What is compared, by name, and the side of its pictures in pixels."""
+    if args.baselines_only:
+        return SIMPLE_METHODS, VIEW_SIZE_PX
+    pipeline = ModelCache().get(args.preset, args.device)
+    convert = whole_pipeline(pipeline, seed=args.seed, elevation_error_deg=args.elevation_error_deg)
+    methods = {PIPELINE: convert, TRUE_VIEWS: true_views(pipeline), **SIMPLE_METHODS}
+    return methods, pipeline.view_size_px
+
+
+def _test_set(args: argparse.Namespace, size_px: int) -> Iterator[TrueObject]:
+    if args.models:
+        return model_file_objects(args.models, args.objects, size_px=size_px)
+    return rendered_objects(
+        args.data,
+        args.part,
+        args.objects,
+        packages_dir=args.packages,
+        manifest=args.manifest,
+        size_px=size_px,
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """What was found of all objects, in their order."""
+
+    scores: dict[str, list[MeshScores]]
+    """By method."""
+    rows: list[dict[str, Any]]
+    """Of each object, as JSON values."""
+    strips: list[NDArray[np.uint8]]
+    """Of each object, see `contact_strip`."""
+
+
+def compare(
+    test_set: Iterable[TrueObject],
+    methods: Mapping[str, Method],
+    size_px: int,
+    clip: ClipSimilarity | None,
+) -> Comparison:
+    """Let every method make every object; one printed line each says how far it is."""
+    result = Comparison(scores={name: [] for name in (*methods, REPEATED)}, rows=[], strips=[])
     for truth in test_set:
         attempts = {name: method(truth) for name, method in methods.items()}
         with MeshRenderer(size_px) as renderer:
             for name, attempt in attempts.items():
-                scores[name].append(score_attempt(attempt, truth, renderer, clip))
-            strips.append(contact_strip(attempts, truth, renderer))
-        scores[REPEATED].append(score_repeated_input(truth, clip))
-        rows.append(
+                result.scores[name].append(score_attempt(attempt, truth, renderer, clip))
+            result.strips.append(contact_strip(attempts, truth, renderer))
+        result.scores[REPEATED].append(score_repeated_input(truth, clip))
+        latest = {name: values[-1].as_row() for name, values in result.scores.items()}
+        result.rows.append(
             {
                 "object": truth.asset_id,
                 "elevation_deg": round(truth.elevation_deg, 2),
                 "seen_share": round(truth.seen_share, 3),
-                "scores": {name: values[-1].as_row() for name, values in scores.items()},
+                "scores": latest,
             }
         )
-        f_scores = {name: values[-1].as_row()["f_05"] for name, values in scores.items()}
+        f_scores = {name: row["f_05"] for name, row in latest.items()}
         print(json.dumps({"object": truth.asset_id, "f_05": f_scores}), flush=True)
-    if not rows:
-        raise OptionError(
-            "Expected objects to compare with, but there are none in "
-            f"{args.models or f'the part {args.part!r} of {args.data}'}.",
-            hint="Run `python -m one2345_blender.training renders`, or give a folder of models.",
-        )
-    summaries = {name: summarise(values) for name, values in scores.items()}
-    table = markdown_table(summaries)
-    print(table)
-    (args.output / TABLE_MD).write_text(table + "\n", encoding="utf-8")
-    report = {
-        "preset": args.preset,
-        "test_set": str(args.models or args.part),
-        "seed": args.seed,
-        "elevation_error_deg": args.elevation_error_deg,
-        "peak_memory_bytes": peak_memory_bytes(),
-        "means": summaries,
-        "objects": rows,
-    }
-    write_json(args.output / REPORT_JSON, report)
-    Image.fromarray(np.concatenate(strips)).save(args.output / SHEET_PNG)
+    return result
 
 
 def contact_strip(

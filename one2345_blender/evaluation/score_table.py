@@ -58,6 +58,20 @@ def markdown_table(summaries: Mapping[str, Summary]) -> str:
     return "\n".join(lines)
 
 
+def remarks(summaries: Mapping[str, Summary], peak_memory_bytes: int) -> list[str]:
+    """What does not fit into the table, a line each."""
+    lines = [
+        f"Elevation, {method}: median error {summary['elevation_median_error_deg']:.1f} degrees, "
+        f"{100 * (summary['elevation_within_10_deg'] or 0):.0f} % within 10 degrees."
+        for method, summary in summaries.items()
+        if "elevation_median_error_deg" in summary
+    ]
+    memory = (
+        f"Peak memory of the process, evaluation included: {peak_memory_bytes / 2**30:.1f} GiB."
+    )
+    return [*lines, memory]
+
+
 def _values(scores: Sequence[MeshScores], name: str) -> list[float]:
     return [value for row in scores if (value := getattr(row, name)) is not None]
 
