@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from pickle import UnpicklingError  # noqa: TID251 - to name the refusal
 from typing import Any
@@ -17,6 +17,10 @@ from ..contracts.errors import CheckpointError
 _INERT_PACKAGES = ("pytorch_lightning", "lightning", "lightning_fabric", "omegaconf", "numpy")
 """Training frameworks leave their settings in checkpoints as objects of these."""
 _DICTIONARIES = ("pytorch_lightning.utilities.parsing.AttributeDict",)
+
+
+StandIn = Callable[..., Any] | tuple[Callable[..., Any], str]
+"""What PyTorch's reader takes for safe: a class, and the name that it goes by in files."""
 
 
 class _Inert:
@@ -65,13 +69,13 @@ def read_checkpoint_file(path: Path, *, hint: str) -> dict[str, Any]:
     return dict(checkpoint)
 
 
-def _stand_ins(path: Path, hint: str) -> list[tuple[type, str]]:
+def _stand_ins(path: Path, hint: str) -> list[StandIn]:
     """An inert class for each name in the file that PyTorch's reader would refuse.
 
     Raises:
         CheckpointError: A name is of no training framework.
     """
-    stand_ins: list[tuple[type, str]] = []
+    stand_ins: list[StandIn] = []
     for name in sorted(torch.serialization.get_unsafe_globals_in_checkpoint(str(path))):
         if name.split(".")[0] not in _INERT_PACKAGES:
             raise CheckpointError(

@@ -99,7 +99,7 @@ def _zero123_networks(
     dtype = dtypes.pop() if len(dtypes) == 1 else torch.float32
     for network in networks.values():
         nn.Module.to(network, dtype)
-    load_ldm_checkpoint(tensors, **networks)  # type: ignore[arg-type]
+    load_ldm_checkpoint(tensors, **networks)
     return networks
 
 

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from diffusers import AutoencoderKL, UNet2DConditionModel
-from torch import nn
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from ...contracts.errors import OptionError
@@ -53,7 +52,7 @@ ORIGINAL_NETWORKS: dict[str, dict[str, Any]] = {
 """What `build_networks` takes; the published models have these sizes."""
 
 
-def build_networks(config: Mapping[str, Any]) -> dict[str, nn.Module]:
+def build_networks(config: Mapping[str, Any]) -> dict[str, Any]:
     """The untrained networks by their names in the pipeline.
 
     Args:
