@@ -282,7 +282,7 @@ def nvidia_gpu() -> NvidiaGpu | None:
     query = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
     try:
         answer = subprocess.check_output(
-            query, text=True, timeout=20, stderr=subprocess.DEVNULL, env=child_environment()
+            query, text=True, timeout=120, stderr=subprocess.DEVNULL, env=child_environment()
         )
         name, driver = answer.splitlines()[0].rsplit(",", 1)
         return NvidiaGpu(
@@ -319,7 +319,7 @@ def interpreter_version(python: str) -> str:
     code = "import sys; print('%d.%d' % sys.version_info[:2])"
     try:
         version = subprocess.check_output(
-            [python, "-I", "-c", code], text=True, timeout=60, env=child_environment()
+            [python, "-I", "-c", code], text=True, timeout=300, env=child_environment()
         ).strip()
         found = tuple(map(int, version.split(".")))
     except (OSError, ValueError, subprocess.SubprocessError) as error:
