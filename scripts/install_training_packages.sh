@@ -3,7 +3,7 @@
 # Get the 3D models and the software OpenGL that the training views are rendered with.
 # Debian or Ubuntu, as root; run `apt-get update` before.
 # Usage: scripts/install_training_packages.sh [--with-0ad] [FOLDER, default out/training/packages]
-#   --with-0ad  also the models of the game 0 A.D.: 1.4 GB to download, 2.4 GB on disk
+#   --with-0ad  also the models of the game 0 A.D.: 1.4 GB to download, 3.3 GB on disk
 set -eu
 
 with_0ad=
