@@ -11,7 +11,7 @@ from ..training.framing import VIEW_SIZE_PX
 from ..training.manifest import read_manifest
 from ..training.model_readers import find_entries, load_model
 from ..training.rasterizer import Rasterizer
-from ..training.renders import load_rigs, object_seed_text, render_rigs
+from ..training.renders import is_rendered, load_rigs, object_seed_text, render_rigs
 from ..training.view_data import read_split
 from .model_files import MODEL_SUFFIXES, read_model_file
 from .truth import TrueObject, read_truth
@@ -23,10 +23,23 @@ def rendered_objects(
     """The first `limit` objects of a part of the split, in its order, views of `size_px`.
 
     Raises:
+        OptionError: The manifest is not that of the rendered data, or a render is missing.
         ManifestError, ModelFileError, TruthError: A model is missing or not the one rendered.
     """
     assets = {asset.asset_id: asset for asset in read_manifest(manifest).assets}
-    wanted = [assets[asset_id] for asset_id in read_split(data_dir, part)[:limit]]
+    asset_ids = read_split(data_dir, part)[:limit]
+    for asset_id in asset_ids:
+        if asset_id not in assets:
+            raise OptionError(
+                f"Expected {asset_id} of {data_dir} in {manifest}, but it is not there.",
+                hint="Give the manifest that the data was rendered with (--manifest).",
+            )
+        if not is_rendered(data_dir / "renders" / f"{asset_id}.npz"):
+            raise OptionError(
+                f"Expected renders of {asset_id} in {data_dir}, but there are none.",
+                hint="Run `python -m one2345_blender.training renders`.",
+            )
+    wanted = [assets[asset_id] for asset_id in asset_ids]
     for asset, library, entry in find_entries(wanted, packages_dir):
         rigs = load_rigs(data_dir / "renders" / f"{asset.asset_id}.npz")
         model = load_model(library, entry, packages_dir)

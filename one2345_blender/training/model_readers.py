@@ -9,6 +9,7 @@ from pathlib import Path
 
 from .asset_readers import furniture_catalogue, game_actors, wheel_models
 from .asset_readers.model_entry import ModelEntry
+from .asset_readers.obj_model import ModelFileError
 from .asset_readers.textured_model import TexturedModel
 from .libraries import LIBRARIES, Library
 from .manifest import Asset
@@ -56,7 +57,7 @@ def find_entries(assets: Sequence[Asset], packages_dir: Path) -> list[FoundAsset
     """The assets, in their order, with their library and entry.
 
     Raises:
-        ModelFileError: A library is missing.
+        ModelFileError: A library is missing, or is of another version and lacks a model.
     """
     needed = {asset.library for asset in assets}
     entries = {
@@ -65,4 +66,13 @@ def find_entries(assets: Sequence[Asset], packages_dir: Path) -> list[FoundAsset
         if library.key in needed
         for entry in read_entries(library, packages_dir)
     }
-    return [(asset, *entries[asset.library, asset.model]) for asset in assets]
+    found: list[FoundAsset] = []
+    for asset in assets:
+        if (asset.library, asset.model) not in entries:
+            raise ModelFileError(
+                f"Expected the model {asset.model} in the library {asset.library}, but it is not "
+                "there.",
+                hint="Run `python -m one2345_blender.training assets`.",
+            )
+        found.append((asset, *entries[asset.library, asset.model]))
+    return found

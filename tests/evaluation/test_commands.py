@@ -69,6 +69,16 @@ def test_an_empty_test_set_is_an_error(crate_set, tmp_path):
         meshes.main(arguments)
 
 
+def test_data_and_manifest_must_belong_together(crate_set, tmp_path):
+    for name, message in (("stranger", "not there"), (crate_set.asset_id, "there are none")):
+        data = tmp_path / name
+        data.mkdir()
+        (data / "split.json").write_text(json.dumps({"val": [name]}))
+        arguments = [*mesh_arguments(crate_set, tmp_path / "output"), "--baselines-only"]
+        with pytest.raises(OptionError, match=message):
+            meshes.main([*arguments, "--data", str(data)])
+
+
 def test_a_folder_of_model_files_is_a_test_set(tmp_path):
     models = tmp_path / "models"
     (models / "shelf").mkdir(parents=True)

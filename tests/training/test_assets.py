@@ -44,6 +44,7 @@ from one2345_blender.training.libraries import (
     libraries_under,
 )
 from one2345_blender.training.manifest import ManifestError, read_manifest, write_manifest
+from one2345_blender.training.model_readers import find_entries
 from one2345_blender.training.rasterizer import Rasterizer
 
 
@@ -211,6 +212,13 @@ def test_inspections_survive_an_interruption(packages_dir, tmp_path):
         append_inspection(file, "third", found)
     expected = {inspection_key(candidate): found, inspection_key(other): "cannot be read"}
     assert read_inspections(path) == {**expected, "third": found}
+
+
+def test_a_library_of_another_version_is_noticed(packages_dir):
+    asset = select_assets(good_inspections(packages_dir, LIBRARY, 1)).assets[0]
+    assert find_entries([asset], packages_dir)[0][1] == LIBRARY
+    with pytest.raises(ModelFileError, match=r"gone\.obj"):
+        find_entries([replace(asset, model="models/gone.obj")], packages_dir)
 
 
 def test_manifest_round_trip(packages_dir, tmp_path):
