@@ -10,6 +10,8 @@ import torch
 from ..contracts.errors import DeviceError
 
 _BACKENDS = ("cuda", "mps", "xpu")
+FAST_HALF_CAPABILITY = (7, 0)
+"""CUDA compute capability from which on there are units for half precision (Volta)."""
 
 
 def available_devices() -> list[str]:
@@ -36,8 +38,16 @@ def resolve_device(name: str) -> torch.device:
 
 
 def diffusion_dtype(device: torch.device) -> torch.dtype:
-    """float16 where the original used it (CUDA) and where it is faster; float32 on a CPU."""
-    return torch.float32 if device.type == "cpu" else torch.float16
+    """float16, which the original used, where the device computes in it faster; else float32.
+
+    A CPU does not, nor does a CUDA device older than `FAST_HALF_CAPABILITY`. The reconstruction is
+    float32 everywhere, as in the original. Reports name the format.
+    """
+    if device.type == "cpu":
+        return torch.float32
+    if device.type == "cuda" and torch.cuda.get_device_capability(device) < FAST_HALF_CAPABILITY:
+        return torch.float32
+    return torch.float16
 
 
 def peak_memory_bytes() -> int:
