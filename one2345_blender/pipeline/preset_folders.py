@@ -33,8 +33,9 @@ def preset_folder(preset: str) -> Path:
         return _complete(
             folder,
             preset,
-            f"Put the published weights there in the diffusers layout, or set {PRESETS_VARIABLE} "
-            "to the folder that holds them; the preset `embedded` needs no download.",
+            f"`download {preset}` fetches the published weights, `import-checkpoint FILE --output "
+            f"{folder}` makes the preset of them; or set {PRESETS_VARIABLE} to the folder that "
+            "holds it. The preset `embedded` needs no download.",
         )
     if Path(preset).is_dir():
         return _complete(Path(preset), preset, "Choose a folder in the diffusers layout.")
