@@ -35,6 +35,7 @@ def _add_download(commands: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument(
         "--from", dest="given", type=Path, metavar="DIR", help="a folder that may have the files"
     )
+    parser.add_argument("--files-only", action="store_true", help="do not make the preset of them")
     parser.add_argument("--remove", action="store_true", help="delete the preset and its files")
     parser.add_argument("--events", action="store_true", help="progress as JSON lines on stdout")
 
@@ -61,7 +62,7 @@ def _add(
 
 
 def _download(options: argparse.Namespace) -> Downloaded:
-    from .download import download, licences, remove
+    from .download import download, licences, make_preset, remove
     from .hub import Hub
 
     emit = _emit_event if options.events else _emit_text
@@ -74,7 +75,8 @@ def _download(options: argparse.Namespace) -> Downloaded:
                 f"{licences(options.preset)}",
                 hint="Read them, and repeat the command with --accept-licences.",
             )
-        return download(options.preset, hub=Hub(), emit=emit, given=options.given)
+        result = download(options.preset, hub=Hub(), emit=emit, given=options.given)
+        return result if options.files_only else make_preset(options.preset, result, emit)
     except One2345Error as error:
         if options.events:
             failure = {"code": error.code, "message": error.message, "hint": error.hint}

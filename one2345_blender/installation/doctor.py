@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ..contracts.errors import One2345Error
 from ..contracts.job import PRESETS
+from ..contracts.preset_location import user_presets_folder
 from ..version import __version__
 from .finding import ERROR, OK, WARNING, Diagnosis, Finding
 
@@ -103,8 +104,6 @@ def _memory() -> Iterator[Finding]:
 
 
 def _disk() -> Iterator[Finding]:
-    from ..pipeline.preset_folders import user_presets_folder
-
     presets = user_presets_folder()
     existing = next(p for p in (presets, *presets.parents) if p.is_dir())
     for name, folder in (("temporary files", Path(tempfile.gettempdir())), ("weights", existing)):

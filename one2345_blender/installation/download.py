@@ -13,12 +13,12 @@ from typing import Any
 from ..contracts.errors import CheckpointError, OptionError, OutputError
 from ..contracts.job_folder import atomic_write, prepare_output_dir
 from ..contracts.messages import Message
-from ..pipeline.preset_folders import user_presets_folder
+from ..contracts.preset_location import user_presets_folder
 from .hub import Hub
 from .published_weights import PUBLISHED, Source
 from .weights_record import FileRecord, SourceRecord, checked, read_records, write_records
 
-STAGES = ("look_up", "download")
+STAGES = ("look_up", "download", "import")
 LICENCES_TXT = "LICENCES.txt"
 _TELL_EVERY_S = 0.2
 
@@ -112,6 +112,31 @@ def download(preset: str, *, hub: Hub, emit: Emit, given: Path | None = None) ->
     return Downloaded(files=files, report=report)
 
 
+def make_preset(preset: str, downloaded: Downloaded, emit: Emit) -> Downloaded:
+    """Turn the downloaded files into the preset's folder, which appears when it is whole.
+
+    Raises:
+        CheckpointError: The files are not what a conversion needs.
+        OutputError: There is no space, or no permission.
+    """
+    from ..pipeline.import_checkpoint import import_checkpoint  # loads the libraries
+
+    _stage(emit, "import")
+    target = user_presets_folder() / preset
+    unfinished = target.with_name(f"{preset}.part")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    for source in PUBLISHED[preset]:
+        repository = downloads_folder(preset) / source.repo_id.replace("/", "--")
+        import_checkpoint(repository / source.imported, unfinished)
+    shutil.rmtree(target, ignore_errors=True)
+    unfinished.replace(target)
+    return replace(
+        downloaded,
+        files={**downloaded.files, "preset": str(target)},
+        report={**downloaded.report, "preset_folder": str(target)},
+    )
+
+
 def remove(preset: str) -> Downloaded:
     """Delete a preset's published files and the preset made of them; the report has the freed size.
 
@@ -174,8 +199,20 @@ def _obtain(
     nearer = [given / name for name in names] if given else []
     for path in (*nearer, hub.cached(record, file)):
         if path is not None and path.is_file() and path.stat().st_size == file.size_bytes:
-            return path, checked(path, file, progress.add)
+            found = checked(path, file, progress.add)
+            _adopt(path.resolve(), kept)
+            return kept, found
     return kept, hub.fetch(record, file, kept, progress.add)
+
+
+def _adopt(path: Path, kept: Path) -> None:
+    """Have a file under another name too: a second link to it where that can be, else a copy."""
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        kept.hardlink_to(path)
+    except OSError:
+        with atomic_write(kept) as copy, path.open("rb") as original:
+            shutil.copyfileobj(original, copy)
 
 
 class _Progress:

@@ -19,6 +19,8 @@ class Source:
     """A commit where one is known; else a branch, whose commit of the first download is kept."""
     patterns: tuple[tuple[str, ...], ...]
     """For each needed file, the patterns that may name it, the preferred one first."""
+    imported: str
+    """What `import_checkpoint` takes: a path in the repository, `.` for its folder."""
     licence: str
     holds: str
 
@@ -31,6 +33,8 @@ def _component(folder: str, file: str) -> tuple[tuple[str, ...], ...]:
         tuple(f"{folder}/{name}.safetensors" for name in weights),
     )
 
+
+_RECONSTRUCTION = "SparseNeuS_demo_v1/exp/lod0/checkpoints/ckpt_215000.pth"
 
 PUBLISHED: dict[str, tuple[Source, ...]] = {
     "zero123-xl": (
@@ -45,6 +49,7 @@ PUBLISHED: dict[str, tuple[Source, ...]] = {
                 *_component("image_encoder", "model"),
                 *_component("clip_camera_projection", "diffusion_pytorch_model"),
             ),
+            imported=".",
             licence="MIT (Zero-1-to-3, Columbia University and TRI); fine-tuned from Stable "
             "Diffusion: CreativeML Open RAIL-M, whose use restrictions bind you as well",
             holds="Zero123-XL, which makes the views",
@@ -52,7 +57,8 @@ PUBLISHED: dict[str, tuple[Source, ...]] = {
         Source(
             repo_id="One-2-3-45/code",
             revision="main",
-            patterns=(("SparseNeuS_demo_v1/exp/lod0/checkpoints/ckpt_215000.pth",),),
+            patterns=((_RECONSTRUCTION,),),
+            imported=_RECONSTRUCTION,
             licence="Apache-2.0 (One-2-3-45)",
             holds="the network that reads the surface out of the views",
         ),

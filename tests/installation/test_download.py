@@ -28,7 +28,12 @@ from one2345_blender.contracts.errors import (
     OutputError,
 )
 from one2345_blender.contracts.messages import EVENTS, TERMINAL_EVENTS, decode_line
-from one2345_blender.installation.download import download, downloads_folder, remove
+from one2345_blender.installation.download import (
+    download,
+    downloads_folder,
+    make_preset,
+    remove,
+)
 from one2345_blender.installation.hub import Hub
 from one2345_blender.installation.published_weights import PUBLISHED, needed_files
 from one2345_blender.installation.weights_record import WEIGHTS_JSON, read_records
@@ -275,9 +280,42 @@ def test_the_command_speaks_the_protocol_and_shows_licences_first(
     shown = run()
     assert shown.returncode == 2 and b"Open RAIL-M" in shown.stderr
     assert not hub_server.requests
-    done = run("--accept-licences", "--events")
+    done = run("--accept-licences", "--events", "--files-only")
     events = [decode_line(line, EVENTS) for line in done.stdout.splitlines()]
     assert done.returncode == 0, done.stderr
     assert [event["type"] in TERMINAL_EVENTS for event in events if event].count(True) == 1
     assert events[-1] is not None and events[-1]["type"] == "result"
     assert events[-1]["job_id"] == "download" and len(events[-1]["files"]) == 11
+
+
+def test_the_files_become_a_preset(hub_server: FaultServer, tiny_preset: Path) -> None:
+    """Networks in small, in the layouts in which the real ones are published."""
+    from one2345_blender.pipeline.model_cache import ModelCache
+
+    published = hub_files()
+    for path in list(published[REPO]):
+        if "/" in path:
+            del published[REPO][path]
+    for folder in ("unet", "vae", "image_encoder", "clip_camera_projection", "scheduler"):
+        for path in (tiny_preset / folder).iterdir():
+            published[REPO][f"{folder}/{path.name}"] = path.read_bytes()
+    checkpoints = published[PUBLISHED[PRESET][1].repo_id]
+    (name,) = checkpoints
+    golden = ROOT / "tests" / "golden" / "original_reconstruction_seed0.pth"
+    checkpoints[name] = golden.read_bytes()
+    serve(hub_server, published)
+    result, _ = fetch(hub_server)
+    events: list[dict[str, Any]] = []
+    made = make_preset(PRESET, result, events.append)
+    assert [event["name"] for event in events] == ["import"]
+    pipeline = ModelCache().get(PRESET, "cpu")
+    assert pipeline.unet.config.cross_attention_dim == 16
+    assert remove(PRESET).report["freed_bytes"] > 0
+    assert not Path(made.files["preset"]).exists()
+
+
+def test_files_that_are_no_networks_leave_no_preset(hub_server: FaultServer) -> None:
+    result, _ = fetch(hub_server)
+    with pytest.raises(CheckpointError):
+        make_preset(PRESET, result, lambda event: None)
+    assert not (downloads_folder(PRESET).parent / PRESET).exists()
