@@ -36,7 +36,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--output", type=Path, default=packaged_preset("embedded"))
     parser.add_argument("--steps-stage1", type=int, default=8)
     parser.add_argument("--steps-stage2", type=int, default=8)
-    parser.add_argument("--guidance-scale", type=float, default=3.0)
+    parser.add_argument("--guidance-scale", type=float, default=2.0)
     parser.add_argument("--grid-resolution", type=int, default=128)
     args = parser.parse_args(argv)
     views = Zero123Pipeline.from_pretrained(args.data / "views" / "pipeline")

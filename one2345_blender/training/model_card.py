@@ -66,8 +66,7 @@ Reconstruction: {reconstruction}.
 
 ## Limits
 
-One object, whole and unobscured. Compact objects keep their shape, chairs and other open things
-become lumps. Thin parts and fine patterns are lost, the far side is a guess. The elevation comes
+One object, whole and unobscured. Hollows are filled, chairs keep stumps of their legs. Thin parts and fine patterns are lost, the far side is a guess. The elevation comes
 from the photo alone unless the near views agree very well. Glass and mirrors come out opaque.
 People were hardly among the training models.
 """
