@@ -66,9 +66,10 @@ Reconstruction: {reconstruction}.
 
 ## Limits
 
-One object, whole and unobscured. Hollows are filled, chairs keep stumps of their legs. Thin parts and fine patterns are lost, the far side is a guess. The elevation comes
-from the photo alone unless the near views agree very well. Glass and mirrors come out opaque.
-People were hardly among the training models.
+One object, whole and unobscured. Hollows are filled, chairs keep stumps of their legs. Thin parts
+and fine patterns are lost, the far side is a guess. The elevation comes from the photo alone
+unless the near views agree very well. Glass and mirrors come out opaque. People were hardly among
+the training models.
 """
 
 _RUNS = {
