@@ -51,7 +51,7 @@ def step_until(is_reached: Callable[[], object]) -> None:
         ("fails", "No object was found.\nChoose another picture."),
         ("bug", "Unexpected KeyError"),
         ("crashes", "exit status 3"),
-        ("lies_type", "unexpected type"),
+        ("lies_type", "step is not as expected"),
         ("lies_twice", "The worker's result lacks 'mesh_npz'"),
         ("wrong_protocol", "Re-install the worker"),
     ],
