@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import struct
 import warnings
 from pathlib import Path
 
@@ -19,7 +18,6 @@ MAX_PIXELS = 120_000_000
 """A 108-megapixel phone photo passes; decoded to RGBA this is at most 480 MB."""
 
 _CONVERTIBLE_HINT = "Open the picture in an image editor and save it as PNG or JPEG."
-_DECODE_ERRORS = (OSError, SyntaxError, ValueError, TypeError, EOFError, struct.error)
 
 
 def read_source_image(path: Path) -> NDArray[np.uint8]:
@@ -52,6 +50,8 @@ def read_source_image(path: Path) -> NDArray[np.uint8]:
                 _check_size(path, image.width, image.height)
                 image.load()
                 return _eight_bit_array(path, ImageOps.exif_transpose(image))
+        except (InputImageError, MemoryError):
+            raise
         except Image.DecompressionBombError as error:
             raise _too_large(path, f"the picture is far larger ({error})") from error
         except Image.UnidentifiedImageError as error:
@@ -59,7 +59,7 @@ def read_source_image(path: Path) -> NDArray[np.uint8]:
                 f"{path} is not a picture in a known format ({', '.join(FORMATS)}).",
                 hint=_CONVERTIBLE_HINT,
             ) from error
-        except _DECODE_ERRORS as error:
+        except Exception as error:  # decoders raise anything on damaged files
             raise InputImageError(
                 f"{path} cannot be decoded; it is truncated or damaged ({error}).",
                 hint="Copy or download the file again, or choose another picture.",
