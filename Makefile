@@ -8,9 +8,6 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 VENV_BPY52 := .venv-bpy52
 PICTURES := docs/demo
-# tested in a process of their own; `gui` has its own target, and its checks import Blender
-NETWORK_ROOMS := pipeline training evaluation
-OTHER_ROOMS := addon architecture client cli worker contracts install installation
 INSTALL = vendor_install.py --target
 
 help:  ## list the commands
@@ -46,8 +43,7 @@ extension: setup  ## build the archive that Blender installs, in dist/
 	$(PYTHON) scripts/build_extension.py --output-dir dist
 
 test: setup test-addon-bpy52  ## the whole test suite, the add-on's on Blender 4.5 and 5.2
-	$(PYTHON) -m pytest $(addprefix tests/,$(OTHER_ROOMS))
-	$(PYTHON) -m pytest $(addprefix tests/,$(NETWORK_ROOMS))
+	$(PYTHON) -m pytest
 
 test-addon-bpy52: setup setup-bpy52
 	@if [ -f $(VENV_BPY52)/.complete ]; then \

@@ -34,7 +34,7 @@ class FileRecord:
         is_inside = bool(parts) and parts[0] != "/" and ".." not in parts
         if not is_inside or re.search(r'[\\:*?"<>|\0]', self.path):
             raise ValueError(f"{self.path!r} does not stay inside its folder")
-        if isinstance(self.size_bytes, bool) or self.size_bytes < 0:
+        if type(self.size_bytes) is not int or self.size_bytes < 0:
             raise ValueError(f"{self.path}: {self.size_bytes!r} is no size")
         for name, digits in (("sha256", 64), ("git_sha1", 40)):
             value = getattr(self, name)

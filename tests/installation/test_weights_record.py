@@ -65,6 +65,12 @@ def test_damaged_records(written: Path, data: st.DataObject) -> None:
         path.write_bytes(original)
 
 
+@pytest.mark.parametrize("size_bytes", [float("nan"), float("inf"), -1, True, 3.0])
+def test_what_is_no_size(size_bytes: float) -> None:
+    with pytest.raises(ValueError, match="is no size"):
+        FileRecord(path="a.json", size_bytes=size_bytes, sha256="f" * 64)  # type: ignore[arg-type]
+
+
 def test_a_file_is_known_by_its_git_hash(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     path.write_bytes(b"hello\n")
