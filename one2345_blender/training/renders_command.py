@@ -41,6 +41,13 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--packages", type=Path, default=PACKAGES_DIR)
     parser.add_argument("--manifest", type=Path, default=MANIFEST_PATH)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument(
+        "--train-rigs",
+        type=int,
+        default=NUM_RIGS["train"],
+        metavar="N",
+        help="rigs of each training object",
+    )
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(argv)
 
@@ -52,7 +59,14 @@ def main(argv: list[str]) -> None:
     ordered = sorted(manifest.assets, key=_render_order)
     missing = [a for a in ordered if not is_rendered(args.output / f"{a.asset_id}.npz")]
     tasks = find_entries(missing, args.packages)
-    render = partial(_render, packages_dir=args.packages, output_dir=args.output, seed=args.seed)
+    num_rigs = NUM_RIGS | {"train": args.train_rigs}
+    render = partial(
+        _render,
+        num_rigs=num_rigs,
+        packages_dir=args.packages,
+        output_dir=args.output,
+        seed=args.seed,
+    )
     started_s = time.monotonic()
     with get_context("spawn").Pool(args.workers, _start_worker) as pool:
         for done, asset_id in enumerate(pool.imap_unordered(render, tasks), start=1):
@@ -73,13 +87,15 @@ def _start_worker() -> None:
     _rasterizer = Rasterizer(VIEW_SIZE_PX)
 
 
-def _render(found: FoundAsset, packages_dir: Path, output_dir: Path, seed: int) -> str:
+def _render(
+    found: FoundAsset, num_rigs: dict[str, int], packages_dir: Path, output_dir: Path, seed: int
+) -> str:
     assert _rasterizer is not None
     asset, library, entry = found
     rigs = render_rigs(
         load_model(library, entry, packages_dir),
         _rasterizer,
-        num_rigs=NUM_RIGS[asset.split],
+        num_rigs=num_rigs[asset.split],
         seed_text=object_seed_text(asset.asset_id, seed),
     )
     save_rigs(rigs, output_dir / f"{asset.asset_id}.npz")
