@@ -16,6 +16,7 @@ from typing import Any
 import bpy
 
 from ..contracts.job import MAX_SEED, PRESETS
+from .options import QUALITY_STEPS_SCALE
 
 COMMAND = "one2345"
 EXIT_DONE, EXIT_BAD_INPUT = 0, 2
@@ -75,6 +76,9 @@ def build_parser() -> argparse.ArgumentParser:
         help="samples along each axis of the volume, 16 to 512 (default: the preset's)",
     )
     convert.add_argument(
+        "--quality", type=str.upper, choices=sorted(QUALITY_STEPS_SCALE), default="STANDARD"
+    )
+    convert.add_argument(
         "--keep", type=Path, metavar="DIR", help="keep meshes, views and reports here"
     )
     return parser
@@ -94,6 +98,7 @@ def _convert(options: argparse.Namespace) -> int:
             seed=options.seed,
             estimate_elevation=options.elevation_deg is None,
             grid_resolution=options.resolution,
+            quality=options.quality,
             **given,
             **kept,
         )

@@ -97,7 +97,7 @@ class ONE2345_OT_another_seed(OnConvertedObject, bpy.types.Operator):
     bl_options = {"INTERNAL"}  # noqa: RUF012 - the conversion makes the undo step
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        """Queue it with the object's own options and the panel's resolution."""
+        """Queue it with the object's own options and the panel's quality and resolution."""
         placed, chosen = context.active_object, settings(context)
         scale = placed["one2345_scale"]
         is_given = (
@@ -117,6 +117,7 @@ class ONE2345_OT_another_seed(OnConvertedObject, bpy.types.Operator):
             estimate_elevation=not is_given,
             elevation_deg=placed["one2345_elevation_deg"],
             grid_resolution=chosen.grid_resolution,
+            quality=chosen.quality,
             scale=scale,
             location=point_in_row(placed.matrix_world.translation, 1, scale=scale),
         )

@@ -11,7 +11,12 @@ from ..client.job_state import JobStatus
 from ..contracts.errors import One2345Error, OptionError
 from ..contracts.job import PRESETS, JobSpec
 from . import session
-from .options import PRESET_RESOLUTION, ConversionOptions, asset_fields
+from .options import (
+    PRESET_RESOLUTION,
+    QUALITY_STEPS_SCALE,
+    ConversionOptions,
+    asset_fields,
+)
 from .picture_file import picture_file
 from .picture_operators import PictureFiles
 from .place_result import Placement, point_in_row
@@ -138,6 +143,7 @@ class ONE2345_OT_image_to_mesh(PictureFiles, ConversionOptions, bpy.types.Operat
             preset=self.preset,
             seed=self.seed,
             device=preferred_device(),
+            steps_scale=QUALITY_STEPS_SCALE[self.quality],
             elevation_deg=None if self.estimate_elevation else self.elevation_deg,
             grid_resolution=(
                 None if self.grid_resolution == PRESET_RESOLUTION else self.grid_resolution

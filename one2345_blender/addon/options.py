@@ -10,6 +10,8 @@ from .asset import AssetFields
 
 PRESET_RESOLUTION = 0
 """Value of a grid resolution that means: as the preset says."""
+QUALITY_STEPS_SCALE = {"DRAFT": 0.5, "STANDARD": None, "FINE": 2.0}
+"""`JobSpec.steps_scale` by quality."""
 
 
 class ConversionOptions:
@@ -45,6 +47,16 @@ class ConversionOptions:
         soft_min=PRESET_RESOLUTION,
         soft_max=512,
         default=PRESET_RESOLUTION,
+    )
+    quality: bpy.props.EnumProperty(
+        name="Quality",
+        description="How many denoising steps the views take",
+        items=[
+            ("DRAFT", "Draft", "Half the preset's steps: about twice as fast, rougher views"),
+            ("STANDARD", "Standard", "As many steps as the preset says"),
+            ("FINE", "Fine", "Twice the preset's steps: slower, calmer views"),
+        ],
+        default="STANDARD",
     )
     scale: bpy.props.FloatProperty(
         name="Scale",

@@ -93,7 +93,7 @@ class ONE2345_PT_options(InSidebar, bpy.types.Panel):
         layout.use_property_split = True
         layout.use_property_decorate = False
         chosen = settings(context)
-        for name in ("seed", "grid_resolution", "estimate_elevation"):
+        for name in ("seed", "quality", "grid_resolution", "estimate_elevation"):
             layout.prop(chosen, name)
         row = layout.row()
         row.enabled = not chosen.estimate_elevation

@@ -38,6 +38,8 @@ class JobSpec:
     """Elevation of the photo's camera, -90..90 above the horizon; None: estimate it."""
     num_inference_steps_stage1: int | None = None
     num_inference_steps_stage2: int | None = None
+    steps_scale: float | None = None
+    """Multiplies the preset's numbers of denoising steps, 0.1..10."""
     guidance_scale: float | None = None
     grid_resolution: int | None = None
     """Samples of the signed distance field along each axis, 16..512."""
@@ -51,6 +53,8 @@ class JobSpec:
         for name in ("num_inference_steps_stage1", "num_inference_steps_stage2"):
             if getattr(self, name) is not None:
                 _check_int(name, getattr(self, name), 1, 1000)
+        if self.steps_scale is not None:
+            _check_float("steps_scale", self.steps_scale, 0.1, 10.0)
         if self.guidance_scale is not None:
             _check_float("guidance_scale", self.guidance_scale, 0.0, 50.0)
         if self.grid_resolution is not None:

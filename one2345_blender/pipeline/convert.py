@@ -48,12 +48,15 @@ def convert_image(
     with memory_errors_named():
         record(StageStarted("load_models"))
         pipeline = models.get(spec.preset, spec.device)
+        config = pipeline.config
         output = pipeline(
             image,
             seed=spec.seed,
             elevation_deg=spec.elevation_deg,
-            num_inference_steps_stage1=spec.num_inference_steps_stage1,
-            num_inference_steps_stage2=spec.num_inference_steps_stage2,
+            num_inference_steps_stage1=spec.num_inference_steps_stage1
+            or _scaled(config.num_inference_steps_stage1, spec.steps_scale),
+            num_inference_steps_stage2=spec.num_inference_steps_stage2
+            or _scaled(config.num_inference_steps_stage2, spec.steps_scale),
             guidance_scale=spec.guidance_scale,
             grid_resolution=spec.grid_resolution,
             on_event=record,
@@ -188,3 +191,7 @@ def synthesise_views(
         for name, view in zip(names, views, strict=True)
     }
     return JobResult(files=files, report={"preset": preset, "seed": seed, "views": names})
+
+
+def _scaled(num_inference_steps: int, steps_scale: float | None) -> int:
+    return max(1, round(num_inference_steps * (steps_scale or 1.0)))

@@ -1,16 +1,19 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The whole method with tiny untrained networks: what it asks for, says, keeps and repeats."""
 
+import json
 import shutil
 from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 from tiny_preset import save_tiny_preset
 
 from one2345_blender.contracts.errors import Cancelled, CheckpointError, OptionError
+from one2345_blender.contracts.job import JobSpec
 from one2345_blender.contracts.progress import (
     STAGES,
     StageStarted,
@@ -18,6 +21,7 @@ from one2345_blender.contracts.progress import (
     ViewReady,
     WarningRaised,
 )
+from one2345_blender.pipeline.convert import convert_image
 from one2345_blender.pipeline.elevation import PRIOR_ELEVATION_DEG
 from one2345_blender.pipeline.model_cache import ModelCache
 from one2345_blender.pipeline.preset_folders import MODEL_INDEX, preset_folder
@@ -88,6 +92,33 @@ def test_guess_is_asked_for_and_refused(pipeline, models, tmp_path, cut_out):
         lifting.zero123(
             rgb, [0.0], [90.0], guess_rgb=np.repeat(rgb, 2, 0), generator=torch.Generator()
         )
+
+
+def test_quality_multiplies_the_presets_steps(tiny_preset, cut_out, tmp_path):
+    preset = tmp_path / "preset"
+    shutil.copytree(tiny_preset, preset)
+    index = json.loads((preset / MODEL_INDEX).read_text())
+    index |= {"num_inference_steps_stage1": 4, "num_inference_steps_stage2": 8}
+    (preset / MODEL_INDEX).write_text(json.dumps(index))
+    Image.fromarray(cut_out).save(tmp_path / "disc.png")
+    models = ModelCache()
+    announced, taken = {}, {}
+    for steps_scale in (0.5, None, 2.0):
+        spec = JobSpec(
+            job_id="job",
+            image_path=tmp_path / "disc.png",
+            output_dir=tmp_path / "out",
+            preset=str(preset),
+            elevation_deg=20.0,
+            steps_scale=steps_scale,
+        )
+        events = []
+        convert_image(spec, models=models, on_event=events.append)
+        steps = [e for e in events if isinstance(e, StepDone) and e.stage == "views_stage1"]
+        (announced[steps_scale],) = {e.steps for e in steps}
+        taken[steps_scale] = len(steps)
+    assert announced == {0.5: 6, None: 12, 2.0: 24}
+    assert taken[0.5] < taken[None] < taken[2.0]
 
 
 def test_events_name_every_stage_in_order_and_every_view_once(pipeline, cut_out):

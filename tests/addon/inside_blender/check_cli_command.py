@@ -8,6 +8,7 @@ from pathlib import Path
 import bpy
 import pytest
 
+from one2345_blender.addon import session
 from one2345_blender.addon.cli_command import run
 
 pytestmark = pytest.mark.usefixtures("registered_addon")
@@ -33,6 +34,17 @@ def test_photos_become_objects_in_a_file_of_their_own(photos: list[str], tmp_pat
     assert [placed["one2345_seed"] for placed in meshes] == [5, 5]
     assert [placed["one2345_elevation_deg"] for placed in meshes] == [-7.5, -7.5]
     assert (kept / "cup ö.png" / "mesh.npz").is_file() and (kept / "pot.jpg").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("quality", "steps_scale"), [("draft", 0.5), ("standard", None), ("fine", 2.0)]
+)
+def test_quality_is_a_share_of_the_preset_s_steps(
+    photos: list[str], tmp_path: Path, quality: str, steps_scale: float | None
+) -> None:
+    output = tmp_path / "out.blend"
+    assert run(["convert", photos[0], "--output", str(output), "--quality", quality]) == 0
+    assert session.SESSION.jobs[-1].spec.steps_scale == steps_scale
 
 
 @pytest.mark.parametrize(
