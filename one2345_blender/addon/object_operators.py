@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import bpy
+from bpy.app.translations import pgettext_rpt as rpt_
 
 from ..contracts.job import MAX_SEED
+from .operators import start_conversion
 from .place_result import CAMERA_PROPERTY, point_in_row
 from .properties import settings
+from .reports import give_up
 
 _SMOOTH_ITERATIONS = 5
 _DECIMATE_RATIO = 0.25
@@ -107,10 +110,8 @@ class ONE2345_OT_another_seed(OnConvertedObject, bpy.types.Operator):
         photo_path = placed["one2345_image_path"]
         photo = {"filepath": photo_path} if Path(photo_path).is_file() else _photo_image(placed)
         if not photo:
-            self.report({"ERROR"}, f"The photo is gone: {photo_path}")
-            return {"CANCELLED"}
-        bpy.ops.one2345.image_to_mesh(
-            "EXEC_DEFAULT" if bpy.app.background else "INVOKE_DEFAULT",
+            return give_up(self, rpt_("The photo is gone: {}").format(photo_path))
+        start_conversion(
             **photo,
             preset=placed["one2345_preset"],
             seed=(placed["one2345_seed"] + 1) % (MAX_SEED + 1),

@@ -3,8 +3,10 @@
 
 import uuid
 from pathlib import Path
+from typing import Any
 
 import bpy
+from bpy.app.translations import pgettext_rpt as rpt_
 
 from ..client.job_queue import Job
 from ..client.job_state import JobStatus
@@ -18,9 +20,10 @@ from .options import (
     asset_fields,
 )
 from .picture_file import picture_file
-from .picture_operators import PictureFiles
+from .picture_files import PictureFiles
 from .place_result import Placement, point_in_row
 from .preferences import preferred_device
+from .reports import give_up
 
 
 class ONE2345_OT_image_to_mesh(PictureFiles, ConversionOptions, bpy.types.Operator):
@@ -68,7 +71,7 @@ class ONE2345_OT_image_to_mesh(PictureFiles, ConversionOptions, bpy.types.Operat
         try:
             jobs = self._queue_jobs(context.scene)
         except One2345Error as error:
-            return self._give_up(f"{error.message}\n{error.hint}")
+            return give_up(self, error)
         session.watch()
         if not getattr(self, "_blocks", True):
             return {"FINISHED"}
@@ -106,17 +109,15 @@ class ONE2345_OT_image_to_mesh(PictureFiles, ConversionOptions, bpy.types.Operat
             self.report({"WARNING"}, "A result was not placed: its scene is not open any more")
         failures = [job for job in jobs if job.state.status is JobStatus.FAILED]
         if len(jobs) == 1 and failures:
-            return self._give_up(str(failures[0].state.failure))
+            return give_up(self, str(failures[0].state.failure))
         if failures:
             reasons = [f"{job.spec.image_path.name}: {job.state.failure}" for job in failures]
-            summary = f"{len(failures)} of {len(jobs)} pictures could not be converted."
-            return self._give_up("\n".join([summary, *reasons]))
+            summary = rpt_("{} of {} pictures could not be converted.").format(
+                len(failures), len(jobs)
+            )
+            return give_up(self, "\n".join([summary, *reasons]))
         are_done = all(job.state.status is JobStatus.DONE for job in jobs)
         return {"FINISHED"} if are_done else {"CANCELLED"}
-
-    def _give_up(self, reason: str) -> set[str]:
-        self.report({"ERROR"}, reason.strip())
-        return {"CANCELLED"}
 
     def _job_specs(self) -> list[JobSpec]:
         paths = self.picture_paths()
@@ -149,6 +150,13 @@ class ONE2345_OT_image_to_mesh(PictureFiles, ConversionOptions, bpy.types.Operat
                 None if self.grid_resolution == PRESET_RESOLUTION else self.grid_resolution
             ),
         )
+
+
+def start_conversion(**options: Any) -> None:
+    """Call the operator as its button does: it returns at once, except in a Blender without a
+    window."""
+    call = "EXEC_DEFAULT" if bpy.app.background else "INVOKE_DEFAULT"
+    bpy.ops.one2345.image_to_mesh(call, **options)
 
 
 def _temporary_folder() -> Path:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import bpy
 from bpy.app.translations import pgettext_iface as iface_
 
@@ -80,45 +82,53 @@ class ONE2345_PT_main(InSidebar, bpy.types.Panel):
             _draw_outcome(layout, session.SESSION.jobs[-1])
 
 
-class ONE2345_PT_options(InSidebar, bpy.types.Panel):
+class SettingsPanel(InSidebar):
+    """Mix-in: a sub-panel of the scene's settings, closed at first."""
+
+    bl_parent_id = "ONE2345_PT_main"
+    bl_options = {"DEFAULT_CLOSED"}  # noqa: RUF012 - Blender's convention
+
+    shown: ClassVar[tuple[str, ...]]
+    """Names of the settings; the last is a switch."""
+    shown_for_switch: ClassVar[tuple[str, ...]]
+    """Names of those that matter only while the switch is as `switch_value` says."""
+    switch_value: ClassVar[bool]
+
+    layout: bpy.types.UILayout
+    """Blender's."""
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Draw the settings."""
+        layout = self.layout
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        chosen = settings(context)
+        for name in self.shown:
+            layout.prop(chosen, name)
+        column = layout.column()
+        column.enabled = getattr(chosen, self.shown[-1]) is self.switch_value
+        for name in self.shown_for_switch:
+            column.prop(chosen, name)
+
+
+class ONE2345_PT_options(SettingsPanel, bpy.types.Panel):
     """How the picture is converted."""
 
     bl_label = "Options"
-    bl_parent_id = "ONE2345_PT_main"
-    bl_options = {"DEFAULT_CLOSED"}  # noqa: RUF012 - Blender's convention
 
-    def draw(self, context: bpy.types.Context) -> None:
-        """Draw the options of the scene."""
-        layout = self.layout
-        layout.use_property_split = True
-        layout.use_property_decorate = False
-        chosen = settings(context)
-        for name in ("seed", "quality", "grid_resolution", "estimate_elevation"):
-            layout.prop(chosen, name)
-        row = layout.row()
-        row.enabled = not chosen.estimate_elevation
-        row.prop(chosen, "elevation_deg")
+    shown = ("seed", "quality", "grid_resolution", "estimate_elevation")
+    shown_for_switch = ("elevation_deg",)
+    switch_value = False
 
 
-class ONE2345_PT_output(InSidebar, bpy.types.Panel):
+class ONE2345_PT_output(SettingsPanel, bpy.types.Panel):
     """Where the object goes, and whether it is an asset."""
 
     bl_label = "Output"
-    bl_parent_id = "ONE2345_PT_main"
-    bl_options = {"DEFAULT_CLOSED"}  # noqa: RUF012 - Blender's convention
 
-    def draw(self, context: bpy.types.Context) -> None:
-        """Draw the settings of the scene."""
-        layout = self.layout
-        layout.use_property_split = True
-        layout.use_property_decorate = False
-        chosen = settings(context)
-        for name in ("scale", "use_collection", "mark_asset"):
-            layout.prop(chosen, name)
-        column = layout.column()
-        column.enabled = chosen.mark_asset
-        for name in ("asset_author", "asset_license", "asset_tags"):
-            column.prop(chosen, name)
+    shown = ("scale", "use_collection", "mark_asset")
+    shown_for_switch = ("asset_author", "asset_license", "asset_tags")
+    switch_value = True
 
 
 class ONE2345_PT_result(InSidebar, bpy.types.Panel):

@@ -1,48 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The ways in which a picture comes: files, a drop, the clipboard."""
-
-from pathlib import Path
+"""Pictures that are dropped, and pictures from the clipboard."""
 
 import bpy
 
+from .operators import start_conversion
 from .options import option_values
+from .picture_files import PICTURE_EXTENSIONS, PictureFiles
 from .properties import settings
-
-PICTURE_EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif")
-
-
-class PictureFiles:
-    """Mix-in of the properties that the file browser and a drop fill."""
-
-    filepath: bpy.props.StringProperty(
-        name="Photo",
-        description="The picture of one object",
-        subtype="FILE_PATH",
-        options={"SKIP_SAVE"},
-    )
-    directory: bpy.props.StringProperty(
-        name="Folder",
-        description="Where the files lie",
-        subtype="DIR_PATH",
-        options={"HIDDEN", "SKIP_SAVE"},
-    )
-    files: bpy.props.CollectionProperty(
-        name="Files",
-        description="Several pictures at once, each of one object",
-        type=bpy.types.OperatorFileListElement,
-        options={"HIDDEN", "SKIP_SAVE"},
-    )
-    filter_glob: bpy.props.StringProperty(
-        default=";".join(f"*{extension}" for extension in PICTURE_EXTENSIONS), options={"HIDDEN"}
-    )
-
-    def picture_paths(self) -> list[Path]:
-        """The chosen files, absolute."""
-        folder = Path(bpy.path.abspath(self.directory))
-        names = [file.name for file in self.files if file.name]
-        if names:
-            return [(folder / name).absolute() for name in names]
-        return [Path(bpy.path.abspath(self.filepath)).absolute()] if self.filepath else []
+from .reports import give_up
 
 
 class ONE2345_OT_drop_pictures(PictureFiles, bpy.types.Operator):
@@ -68,12 +33,9 @@ class ONE2345_OT_drop_pictures(PictureFiles, bpy.types.Operator):
             try:
                 chosen.image = bpy.data.images.load(str(paths[0]), check_existing=True)
             except RuntimeError as error:  # bpy's own
-                self.report({"ERROR"}, str(error))
-                return {"CANCELLED"}
+                return give_up(self, str(error))
             return {"FINISHED"}
-        call = "EXEC_DEFAULT" if bpy.app.background else "INVOKE_DEFAULT"
-        bpy.ops.one2345.image_to_mesh(
-            call,
+        start_conversion(
             directory=self.directory,
             files=[{"name": path.name} for path in paths],
             **option_values(chosen),

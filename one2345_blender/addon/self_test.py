@@ -15,6 +15,7 @@ from ..contracts.errors import One2345Error
 from ..contracts.job import JobSpec
 from . import session, texts
 from .preferences import preferred_device
+from .reports import give_up
 
 PICTURE = Path(__file__).with_name("self_test.png")
 """A cup, 96 x 96 pixels with alpha."""
@@ -86,12 +87,12 @@ class ONE2345_OT_self_test(bpy.types.Operator):
         try:
             job = session.SESSION.start(self_test_spec(), None)
         except One2345Error as error:
-            self.report({"ERROR"}, f"{error.message}\n{error.hint}")
-            return {"CANCELLED"}
+            return give_up(self, error)
         session.watch()
         if not blocks:
             return {"FINISHED"}
         session.SESSION.wait([job])
-        is_passed = job.state.status is JobStatus.DONE
-        self.report({"INFO"} if is_passed else {"ERROR"}, outcome(job))
-        return {"FINISHED"} if is_passed else {"CANCELLED"}
+        if job.state.status is not JobStatus.DONE:
+            return give_up(self, outcome(job))
+        self.report({"INFO"}, outcome(job))
+        return {"FINISHED"}

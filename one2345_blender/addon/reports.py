@@ -1,0 +1,14 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How operators say that they cannot go on."""
+
+import bpy
+
+from ..contracts.errors import One2345Error
+
+
+def give_up(operator: bpy.types.Operator, reason: str | One2345Error) -> set[str]:
+    """Report the reason, and what to do about it; the operator's answer to Blender."""
+    if isinstance(reason, One2345Error):
+        reason = f"{reason.message}\n{reason.hint}"
+    operator.report({"ERROR"}, reason.strip())
+    return {"CANCELLED"}
