@@ -39,7 +39,8 @@ def _components(folder: Path) -> list[str]:
     path = folder / MODEL_INDEX
     try:
         index = json.loads(path.read_text(encoding="utf-8"))
-        names = [name for name, value in index.items() if isinstance(value, list)]
+        # a part that this preset does without is written as [null, null]
+        names = [name for name, value in index.items() if isinstance(value, list) and any(value)]
     except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"{path} is damaged: {error}.", hint=_HINT) from error
     if bad := [name for name in names if Path(name).name != name]:

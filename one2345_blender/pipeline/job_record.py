@@ -16,8 +16,9 @@ from ..contracts.errors import OutOfMemoryError
 from ..contracts.progress import OnEvent, PipelineEvent, StageStarted, WarningRaised
 
 _MEMORY_ERRORS = (MemoryError, torch.OutOfMemoryError)
-_CPU_ALLOCATOR = "DefaultCPUAllocator"
-"""In the message of the plain RuntimeError that torch raises where the CPU's memory ends."""
+_CPU_MEMORY_WORDS = ("DefaultCPUAllocator", "bad_alloc", "could not create a primitive")
+"""In the messages of the plain RuntimeErrors that torch raises where the CPU's memory ends; the
+last is oneDNN's, which makes the convolutions."""
 _PACKAGES = ("torch", "diffusers", "transformers", "scikit-image", "numpy")
 
 
@@ -61,7 +62,8 @@ def memory_errors_named() -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        if not (isinstance(error, _MEMORY_ERRORS) or _CPU_ALLOCATOR in str(error)):
+        is_cpu_memory = any(words in str(error) for words in _CPU_MEMORY_WORDS)
+        if not (isinstance(error, _MEMORY_ERRORS) or is_cpu_memory):
             raise
         raise OutOfMemoryError(
             f"Memory ran out: {error}",
