@@ -50,7 +50,8 @@ PUBLISHED: dict[str, tuple[Source, ...]] = {
                 *_component("clip_camera_projection", "diffusion_pytorch_model"),
             ),
             imported=".",
-            licence="MIT (Zero-1-to-3, Columbia University and TRI); fine-tuned from Stable "
+            licence="MIT (Zero-1-to-3, Computer Vision Lab at Columbia University; image encoder: "
+            "CLIP, OpenAI), intended by its authors for research; fine-tuned from Stable "
             "Diffusion: CreativeML Open RAIL-M, whose use restrictions bind you as well",
             holds="Zero123-XL, which makes the views",
         ),
@@ -59,12 +60,12 @@ PUBLISHED: dict[str, tuple[Source, ...]] = {
             revision="main",
             patterns=((_RECONSTRUCTION,),),
             imported=_RECONSTRUCTION,
-            licence="Apache-2.0 (One-2-3-45)",
+            licence="MIT (One-2-3-45)",
             holds="the network that reads the surface out of the views",
         ),
     ),
 }
-"""Preset -> where its parts come from."""
+"""Preset -> where its parts come from. docs/weights.md says where the licences were read."""
 
 
 def needed_files(source: Source, available: Sequence[str]) -> list[str]:
