@@ -22,11 +22,15 @@ from ..pipeline.view_schedule import NUM_STAGE1_VIEWS, method_viewpoints
 from .reconstruction_data import depth_rig
 from .renders import RenderedRigs, load_rigs
 from .targets import DEPTH_TOLERANCE, DepthRig, free_space, unproject
+from .view_data import rendered_ids
 
 PHOTO_ELEVATIONS_DEG = (-20.0, 70.0)
 PHOTOS_PER_RIG = 4
 NUM_DEPTHS = 32
 NUM_SURFACE_POINTS = 1024
+OTHER_VIEW_SIZE_PX = 32
+MIRROR = np.array([[-1.0], [1.0], [1.0], [1.0]], np.float32)
+"""Of x: `pose * MIRROR * MIRROR.T` is the same between mirrored cameras."""
 JUDGING_VIEWS = tuple(range(NUM_STAGE1_VIEWS)) + tuple(range(NUM_STAGE1_VIEWS, 40, 2))
 """Views that say whether a point is inside; all 40 would say little more."""
 
@@ -45,6 +49,10 @@ class LiftingPhotos:
     """`(N, Q, 3)` sRGB."""
     elevation_deg: NDArray[np.float32]
     """`(N,)`."""
+    view_rgba: NDArray[np.uint8]
+    """`(N, 7, 32, 32, 4)`: the rig's other stage-1 views, sRGB on white and coverage."""
+    photo_from_view: NDArray[np.float32]
+    """`(N, 7, 4, 4)` from their cameras to the photo's, OpenCV axes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,10 +67,14 @@ class LiftingBatch:
     """`(B, Q, 3)` OpenCV axes, world units."""
     surface_rgb: Tensor
     """`(B, Q, 3)` sRGB 0..1."""
+    view: Tensor
+    """`(B, 4, 32, 32)`: one other view of each object, sRGB on white and coverage, 0..1."""
+    photo_from_view: Tensor
+    """`(B, 4, 4)` from its camera to the photo's, OpenCV axes."""
 
 
 def join_photos(parts: list[LiftingPhotos]) -> LiftingPhotos:
-    """All photos of all parts."""
+    """All photos of all parts, of which there is at least one."""
     names = LiftingPhotos.__dataclass_fields__
     return LiftingPhotos(**{n: np.concatenate([getattr(p, n) for p in parts]) for n in names})
 
@@ -86,6 +98,32 @@ def load_photos(path: Path) -> LiftingPhotos:
         return LiftingPhotos(**arrays)
 
 
+class PhotoReader:
+    """Reads objects while they are being rendered: each call gives those that are new.
+
+    Args:
+        data_dir: Holds `renders` and `split.json`; the examples are kept in `lifting` in it.
+        part: Of the split.
+        rigs_per_asset: At most so many rigs of each object.
+    """
+
+    def __init__(self, data_dir: Path, part: str, rigs_per_asset: int) -> None:
+        self._data_dir, self._part = data_dir, part
+        self._kept = slice(rigs_per_asset * PHOTOS_PER_RIG)
+        self._read: set[str] = set()
+
+    def read_new(self) -> list[LiftingPhotos]:
+        """The photos of each object rendered since the last call."""
+        rendered = rendered_ids(self._data_dir, self._part)
+        new = [name for name in rendered if name not in self._read]
+        self._read.update(new)
+        return [self._load(name) for name in new]
+
+    def _load(self, asset_id: str) -> LiftingPhotos:
+        photos = load_photos(cached_photos(self._data_dir, asset_id))
+        return LiftingPhotos(**{name: array[self._kept] for name, array in vars(photos).items()})
+
+
 def draw_batch(data: LiftingPhotos, batch_size: int, rng: np.random.Generator) -> LiftingBatch:
     """Random photos; half of them mirrored, the colours of each varied."""
     rows: list[tuple[NDArray[Any], ...]] = []
@@ -97,16 +135,21 @@ def draw_batch(data: LiftingPhotos, batch_size: int, rng: np.random.Generator) -
         mask = photo[..., 3]
         photo = np.dstack([recolour(photo[..., :3], mask), mask])
         rgb = recolour(rgb, np.full(len(rgb), 255, np.uint8))
+        other = rng.integers(data.view_rgba.shape[1])
+        view, pose = data.view_rgba[index, other], data.photo_from_view[index, other]
+        view = np.dstack([recolour(view[..., :3], view[..., 3]), view[..., 3]])
         if rng.random() < 0.5:
-            photo, inside = photo[:, ::-1], inside[..., ::-1]
-            points = points * np.array([-1.0, 1.0, 1.0], np.float32)
-        rows.append((photo, inside, points, rgb))
+            photo, inside, view = photo[:, ::-1], inside[..., ::-1], view[:, ::-1]
+            points, pose = points * MIRROR[:3, 0], pose * MIRROR * MIRROR.T
+        rows.append((photo, inside, points, rgb, view, pose))
     columns = [torch.from_numpy(np.stack(column)) for column in zip(*rows, strict=True)]
     return LiftingBatch(
         photo=columns[0].permute(0, 3, 1, 2).float() / 255.0,
         is_inside=columns[1].float(),
         surface_points=columns[2],
         surface_rgb=columns[3].float() / 255.0,
+        view=columns[4].permute(0, 3, 1, 2).float() / 255.0,
+        photo_from_view=columns[5],
     )
 
 
@@ -131,8 +174,8 @@ def _photos_of_rig(rigs: RenderedRigs, rig: int, rng: np.random.Generator) -> Li
     """View 0 and some other stage-1 views, each as a photo of its own."""
     low, high = PHOTO_ELEVATIONS_DEG
     stage1 = method_viewpoints(float(rigs.elevation_deg[rig]))[:NUM_STAGE1_VIEWS]
-    others = [i for i, v in enumerate(stage1) if i and low <= v.elevation_deg <= high]
-    chosen = [0, *rng.permutation(others)[: PHOTOS_PER_RIG - 1].tolist()]
+    usable = [i for i, v in enumerate(stage1) if i and low <= v.elevation_deg <= high]
+    chosen = [0, *rng.permutation(usable)[: PHOTOS_PER_RIG - 1].tolist()]
     depths = depth_rig(rigs, rig)
     generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
     surface = unproject(depths, NUM_SURFACE_POINTS, generator)
@@ -140,6 +183,14 @@ def _photos_of_rig(rigs: RenderedRigs, rig: int, rng: np.random.Generator) -> Li
     surface_rgb = rigs.rgb[rig, surface.view.numpy(), row, column]
     w2c = torch.linalg.inv(depths.c2w[chosen])
     seen = torch.einsum("vij,pj->vpi", w2c[:, :3, :3], surface.points) + w2c[:, None, :3, 3]
+    others = np.array(
+        [[i for i in range(NUM_STAGE1_VIEWS) if i != photo_view] for photo_view in chosen]
+    )
+    small_views = _shrunk(
+        np.concatenate(
+            [rigs.rgb[rig, :NUM_STAGE1_VIEWS], rigs.mask[rig, :NUM_STAGE1_VIEWS, ..., None]], -1
+        )
+    )
     short = NUM_SURFACE_POINTS - len(surface_rgb)  # tiny objects show fewer pixels
     photo = np.concatenate([rigs.rgb[rig, chosen], rigs.mask[rig, chosen, ..., None]], axis=-1)
     return LiftingPhotos(
@@ -152,7 +203,17 @@ def _photos_of_rig(rigs: RenderedRigs, rig: int, rng: np.random.Generator) -> Li
         ),
         surface_rgb=np.stack([np.pad(surface_rgb, [(0, short), (0, 0)], "wrap")] * len(chosen)),
         elevation_deg=np.array([stage1[v].elevation_deg for v in chosen], np.float32),
+        view_rgba=small_views[others],
+        photo_from_view=(w2c[:, None] @ depths.c2w[others]).numpy(),
     )
+
+
+def _shrunk(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """`(V, 32, 32, 4)` block means of `(V, S, S, 4)`."""
+    views, size_px = rgba.shape[:2]
+    block = size_px // OTHER_VIEW_SIZE_PX
+    blocks = rgba.reshape(views, OTHER_VIEW_SIZE_PX, block, OTHER_VIEW_SIZE_PX, block, 4)
+    return blocks.mean(axis=(2, 4)).round().astype(np.uint8)
 
 
 def _inside_bits(depths: DepthRig, mask: NDArray[np.uint8], view: int) -> NDArray[np.uint8]:

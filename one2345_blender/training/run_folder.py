@@ -84,23 +84,6 @@ class RunFolder:
         partial.replace(self.path / f"{name}.safetensors")
 
 
-def learning_rate(
-    peak: float, progress: RunProgress, total_seconds: float, *, decay_fraction: float
-) -> float:
-    """Warm-up over 100 steps, then constant, then linear to 2 % of the peak.
-
-    Args:
-        peak: The highest rate.
-        progress: Of the run so far.
-        total_seconds: The run's whole time.
-        decay_fraction: Share of the time in which the rate falls.
-    """
-    remaining = max(0.0, 1.0 - progress.seconds / total_seconds)
-    return (
-        peak * min(1.0, (progress.step + 1) / 100) * max(0.02, min(1.0, remaining / decay_fraction))
-    )
-
-
 def run_options(command: str, description: str | None) -> argparse.ArgumentParser:
     """The options that all training runs share."""
     parser = argparse.ArgumentParser(prog=command, description=description)

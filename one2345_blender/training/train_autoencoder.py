@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import math
-import time
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,8 @@ from ..pipeline.zero123.image_conditioning import (
     images_from_rgb,
     rgb_from_images,
 )
-from .run_folder import RunFolder, RunProgress, learning_rate, run_options
+from .run_folder import RunFolder, run_options
+from .training_loop import TrainingLoop
 from .view_data import RigReader, RigViews, join_rigs
 from .view_networks import new_autoencoder, normalise_latents
 
@@ -30,7 +30,7 @@ CHROMA_WEIGHT = 10.0
 SATURATION_RANGE = (0.5, 4.0)
 """Most objects are nearly grey: without strong colours thousands of steps learn luminance alone."""
 NORM_WEIGHT = 1e-3
-SAVE_EVERY_S = 120.0
+VALIDATE_EVERY_S = 120.0
 NUM_STATISTICS_VIEWS = 2048
 NUM_VALIDATION_OBJECTS = 32
 
@@ -62,37 +62,38 @@ def train_autoencoder(data_dir: Path, *, minutes: float, resume: bool, rigs_per_
     rigs = reader.read_new()
     vae = new_autoencoder().to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(vae.parameters(), betas=(0.9, 0.98), weight_decay=0.01)
-    progress = run.restore({"vae": vae}, optimizer) if resume else RunProgress()
     run.log(
         event="start",
         rigs=len(rigs.rgb),
         parameters=sum(p.numel() for p in vae.parameters()),
     )
-    total_s, saved_at_s = 60.0 * minutes, progress.seconds
-    recent: list[float] = []
-    while progress.seconds < total_s:
-        started = time.monotonic()
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(PEAK_LEARNING_RATE, progress, total_s, decay_fraction=0.5)
-        images = recolored(images_from_rgb(draw_views(rigs, BATCH_SIZE, rng)), SATURATION_RANGE)
-        recent.append(_train_step(vae, optimizer, images))
-        progress.step += 1
-        progress.images += BATCH_SIZE
-        progress.seconds += time.monotonic() - started
-        if progress.step % 100 == 0:
-            run.log(step=progress.step, seconds=round(progress.seconds), loss=np.mean(recent))
-            recent.clear()
-        if progress.seconds - saved_at_s > SAVE_EVERY_S:
-            run.save(progress, {"vae": vae}, optimizer)
-            saved_at_s = progress.seconds
-            psnr_db = validate_autoencoder(vae, data_dir, run.path)
-            run.log(event="validation", rigs=len(rigs.rgb), psnr_db=psnr_db)
-            rigs = join_rigs(rigs, reader.read_new())
-    run.save(progress, {"vae": vae}, optimizer)
-    _normalise(vae, draw_views(rigs, NUM_STATISTICS_VIEWS, rng))
-    run.log(
-        event="end", images=progress.images, psnr_db=validate_autoencoder(vae, data_dir, run.path)
+    loop = TrainingLoop(
+        run,
+        {"vae": vae},
+        optimizer,
+        minutes=minutes,
+        resume=resume,
+        batch_size=BATCH_SIZE,
+        peak_rate=PEAK_LEARNING_RATE,
+        decay_fraction=0.5,
     )
+
+    def step() -> dict[str, float]:
+        images = recolored(images_from_rgb(draw_views(rigs, BATCH_SIZE, rng)), SATURATION_RANGE)
+        return {"loss": _train_step(vae, optimizer, images)}
+
+    def log_score() -> None:
+        loop.log(rigs=len(rigs.rgb), psnr_db=validate_autoencoder(vae, data_dir, run.path))
+
+    def read_new() -> None:
+        nonlocal rigs
+        rigs = join_rigs(rigs, reader.read_new())
+
+    loop.every(VALIDATE_EVERY_S, log_score)
+    loop.every(VALIDATE_EVERY_S, read_new)
+    loop.take_steps(step)
+    _normalise(vae, draw_views(rigs, NUM_STATISTICS_VIEWS, rng))
+    log_score()
     vae.save_pretrained(run.path / "vae")
     return run.path / "vae"
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Goes on training the decoder alone, after the view networks: their latents stay what they are.
+"""Goes on training the autoencoder's decoder alone: the latents stay what they are.
 
 Sharper outlines make truer silhouettes: the autoencoder's short training leaves a halo that widens
 every object.
@@ -7,7 +7,6 @@ every object.
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +18,9 @@ from ..pipeline.zero123.image_conditioning import (
     encode_latents,
     images_from_rgb,
 )
-from .run_folder import RunFolder, RunProgress, learning_rate, run_options
+from .run_folder import RunFolder, run_options
 from .train_autoencoder import decoding_loss, draw_views, recolored, validate_autoencoder
+from .training_loop import TrainingLoop
 from .view_data import RigReader
 
 BATCH_SIZE = 8
@@ -30,7 +30,7 @@ SATURATION_RANGE = (0.7, 2.0)
 BACKGROUND_FROM_VALUE = 0.99
 BACKGROUND_WEIGHT = 2.0
 """Extra weight of errors on white: they widen the silhouette."""
-SAVE_EVERY_S = 120.0
+VALIDATE_EVERY_S = 120.0
 
 
 def main(argv: list[str]) -> None:
@@ -42,46 +42,49 @@ def main(argv: list[str]) -> None:
     )
 
 
-def train_decoder(data_dir: Path, *, minutes: float, resume: bool, rigs_per_asset: int) -> None:
-    """Train, then put the decoder into the trained views pipeline.
+def train_decoder(data_dir: Path, *, minutes: float, resume: bool, rigs_per_asset: int) -> Path:
+    """Train, then write the autoencoder with the new decoder in diffusers' layout.
 
     Args:
-        data_dir: Holds `renders`, `split.json` and the trained `views/pipeline`, whose autoencoder
-            is replaced; the run goes to `decoder` in it.
+        data_dir: Holds `renders`, `split.json` and the trained `autoencoder/vae`; the run goes to
+            `decoder` in it.
         minutes: Time of the whole run, sittings before a resumption included.
         resume: Go on from the saved state.
         rigs_per_asset: At most so many rigs of each object are read.
+
+    Returns:
+        The folder of the autoencoder.
     """
     run = RunFolder(data_dir / "decoder")
-    vae_dir = data_dir / "views" / "pipeline" / "vae"
     rng = np.random.default_rng()
     rigs = RigReader(data_dir, "train", rigs_per_asset=rigs_per_asset, rng=rng).read_new()
-    vae = AutoencoderKL.from_pretrained(vae_dir).to(memory_format=torch.channels_last)
+    vae = AutoencoderKL.from_pretrained(data_dir / "autoencoder" / "vae")
+    vae.to(memory_format=torch.channels_last)
     trained = [*vae.post_quant_conv.parameters(), *vae.decoder.parameters()]
     optimizer = torch.optim.AdamW(trained, betas=(0.9, 0.98), weight_decay=0.01)
-    progress = run.restore({"vae": vae}, optimizer) if resume else RunProgress()
-    total_s, saved_at_s = 60.0 * minutes, progress.seconds
-    recent: list[float] = []
-    while progress.seconds < total_s:
-        started = time.monotonic()
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(PEAK_LEARNING_RATE, progress, total_s, decay_fraction=0.7)
+    loop = TrainingLoop(
+        run,
+        {"vae": vae},
+        optimizer,
+        minutes=minutes,
+        resume=resume,
+        batch_size=BATCH_SIZE,
+        peak_rate=PEAK_LEARNING_RATE,
+        decay_fraction=0.7,
+    )
+
+    def step() -> dict[str, float]:
         images = recolored(images_from_rgb(draw_views(rigs, BATCH_SIZE, rng)), SATURATION_RANGE)
-        recent.append(_train_step(vae, trained, optimizer, images))
-        progress.step += 1
-        progress.images += BATCH_SIZE
-        progress.seconds += time.monotonic() - started
-        if progress.step % 100 == 0:
-            run.log(step=progress.step, seconds=round(progress.seconds), loss=np.mean(recent))
-            recent.clear()
-        if progress.seconds - saved_at_s > SAVE_EVERY_S:
-            run.save(progress, {"vae": vae}, optimizer)
-            saved_at_s = progress.seconds
-            run.log(event="validation", psnr_db=validate_autoencoder(vae, data_dir, run.path))
-    run.save(progress, {"vae": vae}, optimizer)
-    psnr_db = validate_autoencoder(vae, data_dir, run.path)
-    run.log(event="end", images=progress.images, psnr_db=psnr_db)
-    vae.save_pretrained(vae_dir)
+        return {"loss": _train_step(vae, trained, optimizer, images)}
+
+    def log_score() -> None:
+        loop.log(psnr_db=validate_autoencoder(vae, data_dir, run.path))
+
+    loop.every(VALIDATE_EVERY_S, log_score)
+    loop.take_steps(step)
+    log_score()
+    vae.save_pretrained(run.path / "vae")
+    return run.path / "vae"
 
 
 def _train_step(

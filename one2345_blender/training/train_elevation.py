@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,8 +21,9 @@ from ..pipeline.lifting.photo_elevation import (
 from ..pipeline.view_schedule import method_viewpoints
 from .lifting_data import random_colours
 from .renders import load_rigs
-from .run_folder import RunFolder, RunProgress, learning_rate, run_options
-from .view_data import read_split
+from .run_folder import RunFolder, run_options
+from .training_loop import TrainingLoop
+from .view_data import rendered_ids
 
 BATCH_SIZE = 64
 PEAK_LEARNING_RATE = 2e-3
@@ -31,8 +31,7 @@ BIN_SPREAD_DEG = 4.0
 PHOTO_ELEVATIONS_DEG = (-20.0, 75.0)
 SIZE_JITTER = 0.06
 SHIFT_JITTER = 0.03
-LOG_EVERY_STEPS = 100
-SAVE_EVERY_S = 120.0
+VALIDATE_EVERY_S = 120.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,37 +72,27 @@ def train_elevation(data_dir: Path, *, minutes: float, resume: bool, rigs_per_as
     network = PhotoElevation()
     modules: dict[str, nn.Module] = {"network": network}
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=0.05, fused=True)
-    progress = run.restore(modules, optimizer) if resume else RunProgress()
     run.log(event="start", views=len(data.rgba), parameters=network.num_parameters())
-    total_s = 60.0 * minutes
-    saved_at_s = progress.seconds
-    recent: list[float] = []
-    while progress.seconds < total_s:
-        started = time.monotonic()
-        rate = learning_rate(PEAK_LEARNING_RATE, progress, total_s, decay_fraction=0.6)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        recent.append(train_step(network, optimizer, *draw_photos(data, BATCH_SIZE, rng)))
-        progress.step += 1
-        progress.images += BATCH_SIZE
-        progress.seconds += time.monotonic() - started
-        if progress.step % LOG_EVERY_STEPS == 0:
-            run.log(
-                step=progress.step,
-                images=progress.images,
-                seconds=round(progress.seconds),
-                loss=round(float(np.mean(recent)), 4),
-                learning_rate=rate,
-            )
-            recent.clear()
-        if progress.seconds - saved_at_s > SAVE_EVERY_S:
-            run.save(progress, modules, optimizer)
-            saved_at_s = progress.seconds
-            run.log(event="validation", step=progress.step, scores=validate(network, validation))
-    run.save(progress, modules, optimizer)
-    scores = validate(network, validation)
+    loop = TrainingLoop(
+        run,
+        modules,
+        optimizer,
+        minutes=minutes,
+        resume=resume,
+        batch_size=BATCH_SIZE,
+        peak_rate=PEAK_LEARNING_RATE,
+        decay_fraction=0.6,
+    )
+
+    def log_scores() -> None:
+        loop.log(scores=validate(network, validation))
+
+    loop.every(VALIDATE_EVERY_S, log_scores)
+    loop.take_steps(
+        lambda: {"loss": train_step(network, optimizer, *draw_photos(data, BATCH_SIZE, rng))}
+    )
+    log_scores()
     network.eval().save_pretrained(run.path / "photo_elevation")
-    run.log(event="end", step=progress.step, images=progress.images, scores=scores)
     return run.path / "photo_elevation"
 
 
@@ -113,7 +102,7 @@ def read_posed_views(
     """The usable views of one part of the split, at most `rigs_per_asset` rigs of each object."""
     rgba, elevation_deg = [], []
     low, high = PHOTO_ELEVATIONS_DEG
-    for asset_id in read_split(data_dir, part):
+    for asset_id in rendered_ids(data_dir, part):
         rigs = load_rigs(data_dir / "renders" / f"{asset_id}.npz")
         for rig in range(min(rigs_per_asset, len(rigs.rgb))):
             viewpoints = method_viewpoints(float(rigs.elevation_deg[rig]))

@@ -8,7 +8,6 @@ truncated signed distance at random points and the true colour at surface points
 from __future__ import annotations
 
 import argparse
-import time
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +19,10 @@ from ..pipeline.reconstruction.geometry_volume import GeometryVolume
 from ..pipeline.reconstruction.reconstructor import SparseNeuSReconstructor
 from .framing import MAX_OBJECT_RADIUS, VIEW_SIZE_PX
 from .reconstruction_data import ReconstructionData, ReconstructionExample
-from .run_folder import RunFolder, RunProgress, learning_rate
+from .run_folder import RunFolder
+from .training_loop import TrainingLoop
 from .validate_reconstruction import mean_scores, validate
-from .view_data import read_split
+from .view_data import rendered_ids
 
 SURFACE_SEARCH_STRIDE = 4
 MODULE_NAME = "reconstructor"
@@ -30,7 +30,6 @@ COLOR_WEIGHT = 0.2
 INSIDE_WEIGHT = 2.0
 """Of points inside the object: views that contradict each other would carve too much away."""
 GRADIENT_NORM_LIMIT = 1.0
-SAVE_EVERY_S = 120.0
 
 
 def embedded_reconstructor(
@@ -104,31 +103,28 @@ def train(options: argparse.Namespace) -> None:
     run = RunFolder(options.run)
     reconstructor = embedded_reconstructor(options.volume_size, options.image_size)
     optimizer = torch.optim.Adam(reconstructor.parameters(), betas=(0.9, 0.99))
-    progress = RunProgress()
-    if options.resume:
-        progress = run.restore({MODULE_NAME: reconstructor}, optimizer)
+    loop = TrainingLoop(
+        run,
+        {MODULE_NAME: reconstructor},
+        optimizer,
+        minutes=options.minutes,
+        resume=options.resume,
+        batch_size=1,
+        peak_rate=options.learning_rate,
+        decay_fraction=options.decay_fraction,
+    )
     data = ReconstructionData(
         options.data,
         rendered_ids(options.data, "train"),
         image_size_px=options.image_size,
         num_points=options.num_points,
         num_surface_points=options.num_surface_points,
-        seed=options.seed + progress.step,
+        seed=options.seed + loop.progress.step,
     )
-    rng = np.random.default_rng(options.seed + progress.step)
+    rng = np.random.default_rng(options.seed + loop.progress.step)
     fewest, most = options.num_sources
-    best_iou, saved_s, validated_s = 0.0, progress.seconds, progress.seconds
-    averages: dict[str, float] = {}
-    while progress.seconds < options.minutes * 60:
-        started = time.perf_counter()
-        rate = learning_rate(
-            options.learning_rate,
-            progress,
-            options.minutes * 60,
-            decay_fraction=options.decay_fraction,
-        )
-        for group in optimizer.param_groups:
-            group["lr"] = rate
+
+    def step() -> dict[str, float]:
         example = data.draw(int(rng.integers(fewest, most + 1)))
         step_losses = losses(reconstructor, example)
         loss = step_losses["sdf"] + COLOR_WEIGHT * step_losses["color"]
@@ -136,35 +132,24 @@ def train(options: argparse.Namespace) -> None:
         loss.backward()
         torch.nn.utils.clip_grad_norm_(reconstructor.parameters(), GRADIENT_NORM_LIMIT)
         optimizer.step()
-        for name, value in step_losses.items():
-            averages[name] = 0.98 * averages.get(name, value.item()) + 0.02 * value.item()
-        progress.step += 1
-        progress.images += len(example.sources.rgb)
-        progress.seconds += time.perf_counter() - started
+        return {name: value.item() for name, value in step_losses.items()}
 
-        if progress.step % 50 == 0:
-            run.log(step=progress.step, seconds=round(progress.seconds), rate=rate, **averages)
-        if progress.seconds - saved_s > SAVE_EVERY_S:
-            saved_s = progress.seconds
-            run.save(progress, {MODULE_NAME: reconstructor}, optimizer)
-        if progress.seconds - validated_s > options.validate_every_minutes * 60:
-            validated_s = progress.seconds
-            best_iou = _validate_and_export(reconstructor, options, run, progress, best_iou)
-    run.save(progress, {MODULE_NAME: reconstructor}, optimizer)
-    _validate_and_export(reconstructor, options, run, progress, best_iou)
+    best_iou = 0.0
 
+    def validate_and_export() -> None:
+        nonlocal best_iou
+        best_iou = _validate_and_export(reconstructor, options, run, loop, best_iou)
 
-def rendered_ids(data_dir: Path, part: str) -> list[str]:
-    """The ids of one part of the split whose renders are there."""
-    renders = data_dir / "renders"
-    return [name for name in read_split(data_dir, part) if (renders / f"{name}.npz").is_file()]
+    loop.every(60.0 * options.validate_every_minutes, validate_and_export)
+    loop.take_steps(step)
+    validate_and_export()
 
 
 def _validate_and_export(
     reconstructor: SparseNeuSReconstructor,
     options: argparse.Namespace,
     run: RunFolder,
-    progress: RunProgress,
+    loop: TrainingLoop,
     best_iou: float,
 ) -> float:
     """Score at the exported volume size; export if the mean IoU is the best of this sitting."""
@@ -172,7 +157,7 @@ def _validate_and_export(
     exported.load_state_dict(reconstructor.state_dict())
     names = rendered_ids(options.data, "val")[: options.num_validation_objects]
     scores = mean_scores(validate(exported.eval(), options.data, names, run.path / "pictures"))
-    run.log(step=progress.step, validation=scores)
+    loop.log(validation=scores)
     iou = scores.get("predicted_iou", scores["true_iou"])
     if iou > best_iou and options.export is not None:
         exported.half().save_pretrained(options.export)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,7 +20,8 @@ from .backgrounds import collect_backgrounds
 from .composites import draw_composite
 from .cutouts import load_cutouts, render_cutouts
 from .manifest import read_manifest
-from .run_folder import RunFolder, RunProgress, learning_rate, run_options
+from .run_folder import RunFolder, run_options
+from .training_loop import TrainingLoop
 
 BATCH_SIZE = 16
 NUM_FRESH = 5
@@ -29,7 +29,7 @@ NUM_FRESH = 5
 POOL_SIZE = 4096
 PEAK_LEARNING_RATE = 2e-3
 DICE_WEIGHT = 0.5
-SAVE_EVERY_S = 240.0
+VALIDATE_EVERY_S = 240.0
 NUM_VALIDATION_COMPOSITES = 144
 BACKGROUNDS_MANIFEST_PATH = MANIFEST_PATH.with_name("backgrounds.json")
 EXPORT_DIR = MANIFEST_PATH.parents[1] / "segmenter"
@@ -59,7 +59,16 @@ def train_segmenter(data_dir: Path, *, minutes: float, resume: bool) -> None:
     run = RunFolder(data_dir / "segmenter")
     model = ForegroundSegmenter().to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.02)
-    progress = run.restore({"segmenter": model}, optimizer) if resume else RunProgress()
+    loop = TrainingLoop(
+        run,
+        {"segmenter": model},
+        optimizer,
+        minutes=minutes,
+        resume=resume,
+        batch_size=BATCH_SIZE,
+        peak_rate=PEAK_LEARNING_RATE,
+        decay_fraction=0.5,
+    )
     size_px = model.config.sample_size
     validation = draw_batch(
         load_cutouts(splits["val"], cutouts_dir),
@@ -71,31 +80,16 @@ def train_segmenter(data_dir: Path, *, minutes: float, resume: bool) -> None:
         load_cutouts(splits["train"], cutouts_dir),
         Pictures.of_split(backgrounds, is_validation=False),
         size_px,
-        np.random.default_rng([progress.step, 1]),
+        np.random.default_rng([loop.progress.step, 1]),
     )
     run.log(event="start", parameters=model.num_parameters(), cutouts=len(pool.cutouts))
 
-    total_s, saved_at_s = 60.0 * minutes, progress.seconds
-    recent: list[float] = []
-    while progress.seconds < total_s:
-        started = time.monotonic()
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(PEAK_LEARNING_RATE, progress, total_s, decay_fraction=0.5)
-        recent.append(train_step(model, optimizer, *pool.next_batch()))
-        progress.step += 1
-        progress.images += BATCH_SIZE
-        progress.seconds += time.monotonic() - started
-        if progress.step % 100 == 0:
-            mean_loss = round(float(np.mean(recent)), 4)
-            run.log(step=progress.step, seconds=round(progress.seconds), loss=mean_loss)
-            recent.clear()
-        if progress.seconds - saved_at_s > SAVE_EVERY_S:
-            run.save(progress, {"segmenter": model}, optimizer)
-            saved_at_s = progress.seconds
-            run.log(event="validation", iou=validate(model, *validation, run.path))
-    run.save(progress, {"segmenter": model}, optimizer)
-    iou = validate(model, *validation, run.path)
-    run.log(event="end", images=progress.images, iou=iou)
+    def log_score() -> None:
+        loop.log(iou=validate(model, *validation, run.path))
+
+    loop.every(VALIDATE_EVERY_S, log_score)
+    loop.take_steps(lambda: {"loss": train_step(model, optimizer, *pool.next_batch())})
+    log_score()
     model.eval().half().save_pretrained(EXPORT_DIR)
 
 

@@ -7,7 +7,6 @@ Its first guess of each view comes from the trained lifter, as it will when it i
 from __future__ import annotations
 
 import copy
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,8 @@ from ..pipeline.lifting.photo_lifter import PhotoLifter
 from ..pipeline.zero123.camera_projection import camera_condition
 from ..pipeline.zero123.image_conditioning import encode_latents, encode_tokens, images_from_rgb
 from ..pipeline.zero123.pipeline_zero123 import Zero123Pipeline
-from .run_folder import RunFolder, RunProgress, learning_rate, run_options
+from .run_folder import RunFolder, run_options
+from .training_loop import TrainingLoop, average_weights
 from .validate_lifter import guessed_views
 from .validate_views import validate_views
 from .view_data import (
@@ -39,10 +39,7 @@ from .view_networks import new_scheduler, new_view_networks
 BATCH_SIZE = 16
 PEAK_LEARNING_RATE = 1e-3
 CONDITION_DROPOUT = 0.1
-MAX_EMA_DECAY = 0.998
 INITIAL_NOISE_SCALE = 0.5
-LOG_EVERY_STEPS = 50
-SAVE_EVERY_S = 300.0
 READ_EVERY_S = 240.0
 ASSETS_PER_READING = 120
 """Encoding all renders at once would hold up the start for minutes."""
@@ -74,7 +71,7 @@ def train_views(data_dir: Path, *, minutes: float, resume: bool, rigs_per_asset:
     """Train, then write the pipeline with the averaged weights in diffusers' layout.
 
     Args:
-        data_dir: Holds `renders`, `split.json` and the trained `autoencoder/vae`,
+        data_dir: Holds `renders`, `split.json` and the trained `decoder/vae`,
             `lifter/photo_lifter` and `elevation/photo_elevation`; the run goes to `views` in it.
         minutes: Time of the whole run, sittings before a resumption included.
         resume: Go on from the saved state.
@@ -91,11 +88,9 @@ def train_views(data_dir: Path, *, minutes: float, resume: bool, rigs_per_asset:
     networks = new_view_networks()
     networks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     averaged = copy.deepcopy(networks).eval().requires_grad_(False)
-    modules: dict[str, torch.nn.Module] = {"networks": networks, "averaged": averaged}
     optimizer = torch.optim.AdamW(
         networks.parameters(), betas=(0.9, 0.99), weight_decay=0.01, fused=True
     )
-    progress = run.restore(modules, optimizer) if resume else RunProgress()
     scheduler = new_scheduler()
     pipeline = Zero123Pipeline(
         vae=encoders.vae,
@@ -110,46 +105,37 @@ def train_views(data_dir: Path, *, minutes: float, resume: bool, rigs_per_asset:
         rigs=len(data.latents),
         parameters={name: sum(p.numel() for p in m.parameters()) for name, m in networks.items()},
     )
-    total_s = 60.0 * minutes
-    saved_at_s = validated_at_s = read_at_s = progress.seconds
-    recent: list[float] = []
-    while progress.seconds < total_s:
-        started = time.monotonic()
-        rate = learning_rate(PEAK_LEARNING_RATE, progress, total_s, decay_fraction=0.4)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
+    loop = TrainingLoop(
+        run,
+        {"networks": networks, "averaged": averaged},
+        optimizer,
+        minutes=minutes,
+        resume=resume,
+        batch_size=BATCH_SIZE,
+        peak_rate=PEAK_LEARNING_RATE,
+        decay_fraction=0.4,
+    )
+
+    def step() -> dict[str, float]:
         pairs = draw_pairs(data.rigs, BATCH_SIZE, rng)
-        recent.append(train_step(networks, scheduler, optimizer, data, pairs))
-        _average(averaged, networks, progress.step)
-        progress.step += 1
-        progress.images += BATCH_SIZE
-        progress.seconds += time.monotonic() - started
-        if progress.step % LOG_EVERY_STEPS == 0:
-            run.log(
-                step=progress.step,
-                images=progress.images,
-                seconds=round(progress.seconds),
-                loss=round(float(np.mean(recent)), 4),
-                learning_rate=rate,
-            )
-            recent.clear()
-        if progress.seconds - saved_at_s > SAVE_EVERY_S:
-            run.save(progress, modules, optimizer)
-            pipeline.save_pretrained(run.path / "pipeline")
-            saved_at_s = progress.seconds
-        if progress.seconds - read_at_s > READ_EVERY_S:
-            new = reader.read_new(max_assets=ASSETS_PER_READING)
-            data = join_latents(data, encoders.encode(new)) if len(new.rgb) else data
-            read_at_s = progress.seconds
-        if progress.seconds - validated_at_s > VALIDATE_EVERY_S:
-            validated_at_s = progress.seconds
-            sheet_path = run.path / f"sheet_{progress.step}.png"
-            scores = _validate(pipeline, encoders, data_dir, sheet_path)
-            run.log(event="validation", step=progress.step, rigs=len(data.latents), scores=scores)
-    run.save(progress, modules, optimizer)
-    pipeline.save_pretrained(run.path / "pipeline")
-    scores = _validate(pipeline, encoders, data_dir, run.path / "sheet.png")
-    run.log(event="end", step=progress.step, images=progress.images, scores=scores)
+        loss = train_step(networks, scheduler, optimizer, data, pairs)
+        average_weights(averaged, networks, loop.progress.step)
+        return {"loss": loss}
+
+    def read_new() -> None:
+        nonlocal data
+        new = reader.read_new(max_assets=ASSETS_PER_READING)
+        data = join_latents(data, encoders.encode(new)) if len(new.rgb) else data
+
+    def export_and_score() -> None:
+        pipeline.save_pretrained(run.path / "pipeline")
+        sheet_path = run.path / f"sheet_{loop.progress.step}.png"
+        loop.log(rigs=len(data.latents), scores=_validate(pipeline, encoders, data_dir, sheet_path))
+
+    loop.every(READ_EVERY_S, read_new)
+    loop.every(VALIDATE_EVERY_S, export_and_score)
+    loop.take_steps(step)
+    export_and_score()
     return run.path / "pipeline"
 
 
@@ -194,14 +180,6 @@ def train_step(
     return loss.item()
 
 
-@torch.no_grad()
-def _average(averaged: nn.ModuleDict, networks: nn.ModuleDict, step: int) -> None:
-    decay = min(MAX_EMA_DECAY, (step + 1) / (step + 10))
-    torch._foreach_lerp_(
-        list(averaged.parameters()), list(networks.parameters()), weight=1.0 - decay
-    )
-
-
 @dataclass(frozen=True, kw_only=True)
 class ViewEncoders:
     """The trained networks that turn rigs into what this training works on."""
@@ -215,7 +193,7 @@ class ViewEncoders:
     def trained(cls, data_dir: Path, rng: np.random.Generator) -> ViewEncoders:
         """Those that the earlier trainings left in `data_dir`."""
         return cls(
-            vae=AutoencoderKL.from_pretrained(data_dir / "autoencoder" / "vae"),
+            vae=AutoencoderKL.from_pretrained(data_dir / "decoder" / "vae"),
             lifter=PhotoLifter.from_pretrained(data_dir / "lifter" / "photo_lifter"),
             elevation=PhotoElevation.from_pretrained(data_dir / "elevation" / "photo_elevation"),
             rng=rng,

@@ -67,6 +67,12 @@ def read_split(data_dir: Path, part: str) -> list[str]:
     return [str(asset_id) for asset_id in split[part]]
 
 
+def rendered_ids(data_dir: Path, part: str) -> list[str]:
+    """The ids of one part of the split whose renders are there."""
+    renders = data_dir / "renders"
+    return [name for name in read_split(data_dir, part) if (renders / f"{name}.npz").is_file()]
+
+
 def no_rigs() -> RigViews:
     """Nothing, to `join_rigs` to."""
     return RigViews(

@@ -24,8 +24,8 @@ from one2345_blender.training.targets import (
 from one2345_blender.training.train_reconstruction import (
     embedded_reconstructor,
     losses,
-    rendered_ids,
 )
+from one2345_blender.training.view_data import rendered_ids
 
 SIZE_PX = 128
 RADIUS = 0.4

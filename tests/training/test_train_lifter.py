@@ -14,8 +14,8 @@ from one2345_blender.contracts.cameras import (
     method_intrinsics,
 )
 from one2345_blender.pipeline.lifting.photo_elevation import PhotoElevation
-from one2345_blender.pipeline.lifting.photo_lifter import PhotoLifter
-from one2345_blender.pipeline.lifting.radiance import DEPTH_RANGE
+from one2345_blender.pipeline.lifting.photo_lifter import LiftedPhoto, PhotoLifter
+from one2345_blender.pipeline.lifting.radiance import DEPTH_RANGE, subsampled_intrinsics
 from one2345_blender.pipeline.view_schedule import method_viewpoints
 from one2345_blender.training import train_elevation, train_lifter
 from one2345_blender.training.lifting_data import (
@@ -94,6 +94,34 @@ def test_mirrored_examples_stay_consistent(photos: LiftingPhotos) -> None:
     assert (
         batch.photo[index, 3, row, column] > 0
     ).float().mean() > 0.9  # points of the rim may fall beside it
+
+
+def test_other_views_are_where_the_batch_says(photos: LiftingPhotos) -> None:
+    """The ball's surface before the photo's camera, carried to the other one, is in its picture."""
+    batch = draw_batch(photos, 8, np.random.default_rng(0))
+    view_from_photo = torch.linalg.inv(batch.photo_from_view)
+    points = batch.surface_points @ view_from_photo[:, :3, :3].mT + view_from_photo[:, None, :3, 3]
+    assert torch.allclose(torch.det(batch.photo_from_view), torch.ones(8), atol=1e-4)
+    distance = (points - torch.tensor([0.0, 0.0, 1.2])).norm(dim=-1)
+    torch.testing.assert_close(distance, torch.full_like(distance, RADIUS), atol=0.01, rtol=0)
+    covered = batch.view[:, 3] > 0.5
+    assert (batch.view[:, :3].amin(1)[covered] < 0.9).all()
+
+
+def test_a_lifted_ball_is_a_ball_from_everywhere(photos: LiftingPhotos) -> None:
+    batch = draw_batch(photos, 8, np.random.default_rng(0))
+    inside = torch.where(batch.is_inside > 0, 5.0, -5.0)[:, None]
+    colors = torch.zeros(8, 4, 8, 64, 64)
+    cover = (batch.photo[:, 3:] > 0).float()
+    lifted = LiftedPhoto(logit=inside, color=colors, photo=batch.photo, cover=cover)
+    K = subsampled_intrinsics(32, SIZE_PX // 32)
+    views = lifted.render(batch.photo_from_view, K, 32, 48)
+    both = torch.minimum(views[:, 3], batch.view[:, 3]).sum((1, 2))
+    either = torch.maximum(views[:, 3], batch.view[:, 3]).sum((1, 2))
+    assert (both / either > 0.85).all()
+    same = lifted.render(torch.eye(4).expand(8, 4, 4), K, 32, 48)
+    photo = torch.nn.functional.avg_pool2d(batch.photo, 4)
+    assert (same[:, 3] - photo[:, 3]).abs().mean() < 0.03
 
 
 def test_recolouring_leaves_the_background_white() -> None:

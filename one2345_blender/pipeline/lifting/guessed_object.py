@@ -12,20 +12,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from ...contracts.cameras import Viewpoint, c2w_from_viewpoints, method_intrinsics
+from ...contracts.cameras import Viewpoint, c2w_from_viewpoints
 from ..view_schedule import PoseOffset
 from .photo_elevation import PhotoElevation
 from .photo_lifter import LiftedPhoto, PhotoLifter
-from .radiance import VOLUME_HALF_SIDE, RadianceGrid
+from .radiance import VOLUME_HALF_SIDE, RadianceGrid, density, subsampled_intrinsics
 
 GRID_SIZE = 64
 NUM_SAMPLES = 48
 SUBSAMPLING = 2
 """Guesses are blurred anyway: they are rendered at half the size of the views."""
-MAX_DENSITY = 80.0
-"""Per world unit: what is inside is opaque within a few hundredths."""
-SHARPNESS = 4.0
-"""Of the step in density at even odds. Soft odds would add up along a ray: too wide an outline."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +43,7 @@ class GuessedObject:
             [self.elevation_deg - o.d_polar_deg for o in offsets],
         ).to(self.grid.density.device)
         size_px = self.size_px // SUBSAMPLING
-        K = torch.from_numpy(method_intrinsics(size_px)).to(c2w)
-        K[:2, 2] -= (SUBSAMPLING - 1) / (2 * SUBSAMPLING)  # a block's middle lies between pixels
+        K = subsampled_intrinsics(size_px, SUBSAMPLING).to(c2w)
         shown = self.grid.render(c2w, K, size_px, NUM_SAMPLES)[:, :3]
         shown = F.interpolate(shown, size=(self.size_px,) * 2, mode="bilinear")
         rgb: NDArray[np.uint8] = (
@@ -96,9 +91,8 @@ def upright_grid(lifted: LiftedPhoto, elevation_deg: float) -> RadianceGrid:
     before_camera = (points - c2w[:3, 3]) @ c2w[:3, :3]
     logit, rgb = lifted.meeting_every_ray().at(before_camera[None].to(lifted.logit))
     shape = (GRID_SIZE,) * 3
-    in_sphere = points.square().sum(-1).to(logit) < VOLUME_HALF_SIDE**2
     return RadianceGrid(
-        density=(MAX_DENSITY * (SHARPNESS * logit[0]).sigmoid() * in_sphere).reshape(shape),
+        density=density(logit[0], points.to(logit)).reshape(shape),
         rgb=rgb[0].T.reshape(3, *shape),
     )
 

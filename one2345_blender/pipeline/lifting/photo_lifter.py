@@ -18,8 +18,8 @@ from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor
 from torch.nn import functional as F
 
-from ...contracts.cameras import FOCAL_PER_SIDE
-from .radiance import DEPTH_RANGE
+from ...contracts.cameras import CAMERA_RADIUS, FOCAL_PER_SIDE
+from .radiance import DEPTH_RANGE, composite, density, ray_samples
 
 PATCH_SIZE_PX = 4
 COLOR_CHANNELS = 4
@@ -59,6 +59,26 @@ class LiftedPhoto:
             share * _sample(self.photo[:, :3], on_photo) + (1.0 - share) * color[..., :3].sigmoid()
         )
         return torch.where(covered & in_range, logit, EMPTY_LOGIT), rgb
+
+    def render(self, photo_from_view: Tensor, K: Tensor, size_px: int, num_samples: int) -> Tensor:
+        """One view of each photo's object, on white: `(B, 4, S, S)` sRGB and coverage, 0..1.
+
+        Args:
+            photo_from_view: `(B, 4, 4)` from the view's camera to the photo's, OpenCV axes.
+            K, size_px, num_samples: See `ray_samples`.
+        """
+        samples, step = ray_samples(K, size_px, num_samples)
+        rotation, origin = photo_from_view[:, :3, :3], photo_from_view[:, None, :3, 3]
+        points = samples.reshape(-1, 3) @ rotation.mT + origin
+        logit, rgb = self.at(points)
+        centre = points.new_tensor([0.0, 0.0, CAMERA_RADIUS])
+        shape = (len(points), *samples.shape[:2])
+        shown = composite(
+            density(logit, points - centre).reshape(shape),
+            rgb.movedim(-1, 0).reshape(3, *shape),
+            step,
+        )
+        return shown.movedim(0, 1).reshape(-1, 4, size_px, size_px)
 
     def meeting_every_ray(self) -> LiftedPhoto:
         """The same with a thin layer where no depth is likely: an object's pixel does show it.

@@ -9,10 +9,52 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ...contracts.cameras import method_intrinsics
+
 VOLUME_HALF_SIDE = 0.62
 """World units: the cube that holds every object."""
 DEPTH_RANGE = (0.58, 1.82)
 """World units along the view axis: where that cube's inscribed sphere lies before every camera."""
+MAX_DENSITY = 80.0
+"""Per world unit: what is inside is opaque within a few hundredths."""
+SHARPNESS = 4.0
+"""Of the step in density at even odds. Soft odds would add up along a ray: too wide an outline."""
+
+
+def density(inside_logit: Tensor, points: Tensor) -> Tensor:
+    """Absorption for each world unit of places with these odds of being inside, `(...)`.
+
+    Args:
+        inside_logit: `(...)`.
+        points: `(..., 3)` from the object's centre, world units: nothing is outside the sphere.
+    """
+    in_sphere = points.square().sum(-1) < VOLUME_HALF_SIDE**2
+    return MAX_DENSITY * (SHARPNESS * inside_logit).sigmoid() * in_sphere
+
+
+def ray_samples(K: Tensor, size_px: int, num_samples: int) -> tuple[Tensor, float]:
+    """Points on the rays of all pixels `(S * S, N, 3)` in the camera's frame, and their distance.
+
+    Args:
+        K: `(3, 3)` for views of `size_px`; pixel `(x, y)` has its centre at `(x, y)`.
+        size_px: S.
+        num_samples: N, over `DEPTH_RANGE`.
+    """
+    near, far = DEPTH_RANGE
+    step = (far - near) / num_samples
+    depth = near + step * (torch.arange(num_samples, device=K.device) + 0.5)
+    axis = torch.arange(size_px, device=K.device, dtype=torch.float32)
+    rows, columns = torch.meshgrid(axis, axis, indexing="ij")
+    px = torch.stack([columns, rows, torch.ones_like(rows)], dim=-1).reshape(-1, 3)
+    rays = px @ torch.linalg.inv(K).T  # at depth 1
+    return rays[:, None] * depth[:, None], step
+
+
+def subsampled_intrinsics(size_px: int, factor: int) -> Tensor:
+    """`(3, 3)` of views of `size_px` whose pixels are means of `factor` by `factor` others."""
+    K = torch.from_numpy(method_intrinsics(size_px)).float()
+    K[:2, 2] -= (factor - 1) / (2 * factor)  # a block's middle lies between pixels
+    return K
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,27 +75,27 @@ class RadianceGrid:
             size_px: S.
             num_samples: Along each ray.
         """
-        near, far = DEPTH_RANGE
-        step = (far - near) / num_samples
-        depth = near + step * (torch.arange(num_samples, device=c2w.device) + 0.5)
-        axis = torch.arange(size_px, device=c2w.device, dtype=torch.float32)
-        rows, columns = torch.meshgrid(axis, axis, indexing="ij")
-        px = torch.stack([columns, rows, torch.ones_like(rows)], dim=-1).reshape(-1, 3)
-        rays = px @ torch.linalg.inv(K).T  # (R,3) at depth 1
+        samples, step = ray_samples(K, size_px, num_samples)
         values = torch.cat([self.density[None], self.rgb])[None]
         views = []
         for pose in c2w:
-            points = pose[:3, 3] + (rays @ pose[:3, :3].T)[:, None] * depth[:, None]
+            points = pose[:3, 3] + samples @ pose[:3, :3].T
             grid = (points / VOLUME_HALF_SIDE).flip(-1)[None, :, :, None]
             density, *rgb = F.grid_sample(values, grid, align_corners=True)[0, ..., 0]
-            views.append(_composite(density, torch.stack(rgb), step))
+            views.append(composite(density, torch.stack(rgb), step))
         return torch.stack(views).reshape(len(c2w), 4, size_px, size_px)
 
 
-def _composite(density: Tensor, rgb: Tensor, step: float) -> Tensor:
-    """Colour on white and coverage `(4, R)` of densities `(R, D)` and colours `(3, R, D)`."""
+def composite(density: Tensor, rgb: Tensor, step: float) -> Tensor:
+    """Colour on white and coverage `(4, ...)` of rays.
+
+    Args:
+        density: `(..., D)` absorption for each world unit, nearest sample first.
+        rgb: `(3, ..., D)`.
+        step: World units between samples.
+    """
     through = torch.exp(-step * torch.cumsum(density, dim=-1))
-    before = torch.cat([torch.ones_like(through[:, :1]), through[:, :-1]], dim=-1)
-    coverage = 1.0 - through[:, -1]
+    before = torch.cat([torch.ones_like(through[..., :1]), through[..., :-1]], dim=-1)
+    coverage = 1.0 - through[..., -1]
     color = ((before - through) * rgb).sum(-1) + (1.0 - coverage)
     return torch.cat([color, coverage[None]])
