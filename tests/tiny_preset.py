@@ -25,12 +25,16 @@ def save_tiny_preset(folder: Path, *, lifts_photo: bool = False) -> Path:
     """Write the preset; the same weights every time.
 
     Args:
-        lifts_photo: With the networks and the UNet's channels for a first guess of each view, and
-            the photo among the views that are reconstructed, as in the embedded preset.
+        lifts_photo: With the networks that guess the object, the UNet's and the reconstruction's
+            channels for it, and the photo among the reconstructed views, as in the embedded preset.
     """
     torch.manual_seed(0)
     reconstruction = SparseNeuSReconstructor(
-        image_size_px=VIEW_SIZE_PX, volume_size=24, voxel_size=None, volume_bounds="sphere"
+        image_size_px=VIEW_SIZE_PX,
+        volume_size=24,
+        voxel_size=None,
+        volume_bounds="sphere",
+        takes_guess=lifts_photo,
     )
     _weaken_latents(reconstruction.sdf_network)
     vae = AutoencoderKL(

@@ -41,11 +41,15 @@ def main(argv: list[str]) -> None:
         photo = pipeline.prepare(rgba_from_render(rigs.rgb[0, 0], rigs.mask[0, 0]))
         two_stages = pipeline.two_stages(photo, seed=0, elevation_deg=elevation_deg)
         views, _ = pipeline.synthesise(two_stages, elevation_deg)
+        guess = pipeline.guess_to_reconstruct_from(photo, elevation_deg)
         for iso_level in args.levels:
             pipeline.reconstruction.register_to_config(iso_level=iso_level)
             try:
                 mesh = pipeline.reconstruct(
-                    pipeline.source_views(views), config.grid_resolution, ignore_events
+                    pipeline.source_views(views),
+                    config.grid_resolution,
+                    ignore_events,
+                    guess=guess,
                 )
             except EmptySurfaceError:
                 ious[iso_level].extend([0.0] * NUM_STAGE1_VIEWS)

@@ -27,6 +27,7 @@ from .foreground import ForegroundImage, prepare_foreground, segment
 from .lifting.guessed_object import GuessedObject, guess_object
 from .lifting.photo_elevation import PhotoElevation
 from .lifting.photo_lifter import PhotoLifter
+from .lifting.radiance import RadianceGrid
 from .matching import match_views
 from .meshing import extract_mesh
 from .reconstruction.reconstructor import SparseNeuSReconstructor
@@ -224,6 +225,7 @@ class One2345Pipeline(DiffusionPipeline):
             grid_resolution or self.config.grid_resolution,
             on_event,
             silhouette if self.config.carves_input_silhouette else None,
+            self.guess_to_reconstruct_from(foreground, elevation.elevation_deg),
         )
         return One2345Output(mesh=mesh, views=views, elevation=elevation, foreground=foreground)
 
@@ -269,6 +271,15 @@ class One2345Pipeline(DiffusionPipeline):
             self.photo_lifter, self.photo_elevation, photo.rgb, photo.mask, elevation_deg
         )
 
+    def guess_to_reconstruct_from(
+        self, photo: ForegroundImage, elevation_deg: float
+    ) -> RadianceGrid | None:
+        """The guess in the world of cameras at this elevation, if the reconstruction takes one."""
+        if not self.reconstruction.config["takes_guess"]:
+            return None
+        guessed = self.guess(photo, elevation_deg)
+        return None if guessed is None else guessed.grid
+
     def source_views(self, views: PosedImages) -> PosedImages:
         """Those of the method's 40 views that the reconstruction sees."""
         rig = views.cameras
@@ -286,13 +297,23 @@ class One2345Pipeline(DiffusionPipeline):
         grid_resolution: int,
         on_event: OnEvent,
         silhouette: Silhouette | None = None,
+        guess: RadianceGrid | None = None,
     ) -> ColoredMesh:
         """Posed views to a mesh in the cameras' world frame (paper section 3.3).
+
+        Args:
+            views: Of one object.
+            grid_resolution: Samples of the signed distance field along each axis.
+            on_event: Hears of progress.
+            silhouette: What lies outside is cut away.
+            guess: From `guess_to_reconstruct_from`.
 
         Raises:
             EmptySurfaceError: The views do not add up to a surface.
         """
-        return reconstruct_views(self.reconstruction, views, grid_resolution, on_event, silhouette)
+        return reconstruct_views(
+            self.reconstruction, views, grid_resolution, on_event, silhouette, guess
+        )
 
     def _elevation(
         self, two_stages: TwoStageViews, near_views: RgbArray, given_deg: float | None
@@ -330,6 +351,7 @@ def reconstruct_views(
     grid_resolution: int,
     on_event: OnEvent,
     silhouette: Silhouette | None = None,
+    guess: RadianceGrid | None = None,
 ) -> ColoredMesh:
     """Posed views to a mesh in the cameras' world frame; see `One2345Pipeline.reconstruct`."""
     device = reconstruction.device
@@ -339,6 +361,12 @@ def reconstruct_views(
         for array in (views.cameras.c2w, views.cameras.K, views.reference_c2w)
     )
     volume = reconstruction.encode(
-        rgb, c2w, K, reference_c2w, near_far=views.cameras.near_far, on_event=on_event
+        rgb,
+        c2w,
+        K,
+        reference_c2w,
+        near_far=views.cameras.near_far,
+        guess=guess,
+        on_event=on_event,
     )
     return extract_mesh(reconstruction, volume, grid_resolution, on_event, silhouette)

@@ -19,6 +19,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..contracts.cameras import c2w_from_viewpoints, method_intrinsics
+from ..pipeline.lifting.guessed_object import upright_grid
+from ..pipeline.lifting.photo_lifter import PhotoLifter
+from ..pipeline.lifting.radiance import RadianceGrid
 from ..pipeline.view_schedule import NUM_STAGE1_VIEWS, method_viewpoints
 from .framing import MAX_OBJECT_RADIUS
 from .renders import RenderedRigs, load_rigs
@@ -29,6 +32,8 @@ NEAR_SURFACE_SPREADS = (0.008, 0.04)
 MAX_POSE_JITTER_DEG = 3.0
 PREDICTED_SHARE = 0.6
 """Of the examples, as soon as there are predicted views."""
+GUESSED_SHARE = 0.8
+"""Of the examples, where there is a lifter; the others show the images alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +48,8 @@ class SourceViews:
     """(3,3) float32, pixels."""
     reference_c2w: Tensor
     """(4,4) of the rig's view 0."""
+    guess: RadianceGrid | None = None
+    """What the lifter makes of the photo, where that is given."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +104,14 @@ def source_views(
     )
 
 
+def lifted_photo(lifter: PhotoLifter, rigs: RenderedRigs, rig: int) -> RadianceGrid:
+    """What the lifter makes of one rig's view 0, in the rig's world."""
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        photo = np.dstack([rigs.rgb[rig, 0], rigs.mask[rig, 0]])
+        lifted = lifter(torch.from_numpy(photo).permute(2, 0, 1)[None].float() / 255)
+    return upright_grid(lifted, float(rigs.elevation_deg[rig]))
+
+
 def shrink(sources: SourceViews, size_px: int) -> SourceViews:
     """The same views at `size_px`, which divides their size: each pixel the mean of a block."""
     factor = sources.rgb.shape[-1] // size_px
@@ -117,6 +132,7 @@ class ReconstructionData:
         num_points: P.
         num_surface_points: Q.
         seed: Everything random follows from it.
+        lifter: Makes the guesses, for a network that takes them.
     """
 
     def __init__(
@@ -124,6 +140,7 @@ class ReconstructionData:
         data_dir: Path,
         asset_ids: Sequence[str],
         *,
+        lifter: PhotoLifter | None = None,
         image_size_px: int,
         num_points: int,
         num_surface_points: int,
@@ -131,6 +148,7 @@ class ReconstructionData:
     ) -> None:
         self.data_dir = data_dir
         self.asset_ids = list(asset_ids)
+        self.lifter = lifter
         self.image_size_px = image_size_px
         self.num_points = num_points
         self.num_surface_points = num_surface_points
@@ -157,6 +175,8 @@ class ReconstructionData:
             sources = source_views(views, float(rigs.elevation_deg[rig]), chosen)
             sources = self._disturb(sources)
         sources = shrink(sources, self.image_size_px)
+        if self.lifter is not None and rng.random() < GUESSED_SHARE:
+            sources = replace(sources, guess=lifted_photo(self.lifter, rigs, rig))
         return self._with_targets(sources, depth_rig(rigs, rig), rigs.rgb[rig])
 
     def _predicted_path(self, asset_id: str) -> Path:

@@ -28,6 +28,7 @@ from .view_data import rendered_ids
 BATCH_SIZE = 64
 PEAK_LEARNING_RATE = 2e-3
 BIN_SPREAD_DEG = 4.0
+VIEWS_PER_RIG = 14
 PHOTO_ELEVATIONS_DEG = (-20.0, 75.0)
 SIZE_JITTER = 0.06
 SHIFT_JITTER = 0.03
@@ -108,10 +109,15 @@ def read_posed_views(
             viewpoints = method_viewpoints(float(rigs.elevation_deg[rig]))
             seen_deg = np.array([v.elevation_deg for v in viewpoints], np.float32)
             usable = np.flatnonzero((seen_deg >= low) & (seen_deg <= high))
-            usable = usable[:1] if photos_only else usable
+            usable = usable[:1] if photos_only else _spread(usable, VIEWS_PER_RIG)
             rgba.append(np.concatenate([rigs.rgb[rig], rigs.mask[rig, ..., None]], -1)[usable])
             elevation_deg.append(seen_deg[usable])
     return PosedViews(rgba=np.concatenate(rgba), elevation_deg=np.concatenate(elevation_deg))
+
+
+def _spread(values: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """At most so many of the values, evenly taken."""
+    return values[:: -(-len(values) // count)]
 
 
 def train_step(

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..pipeline.lifting.photo_lifter import PhotoLifter
 from ..pipeline.reconstruction.geometry_volume import GeometryVolume
 from ..pipeline.reconstruction.reconstructor import SparseNeuSReconstructor
 from .framing import MAX_OBJECT_RADIUS, VIEW_SIZE_PX
@@ -42,6 +43,7 @@ def embedded_reconstructor(
         voxel_size=None,
         volume_bounds="sphere",
         volume_radius=MAX_OBJECT_RADIUS,
+        takes_guess=True,
         surface_search_stride=SURFACE_SEARCH_STRIDE,
     )
 
@@ -51,7 +53,9 @@ def losses(
 ) -> dict[str, Tensor]:
     """`sdf`: weighted mean absolute error in volume units; `color`: mean absolute error."""
     sources = example.sources
-    volume = reconstructor.encode(sources.rgb, sources.c2w, sources.K, sources.reference_c2w)
+    volume = reconstructor.encode(
+        sources.rgb, sources.c2w, sources.K, sources.reference_c2w, guess=sources.guess
+    )
     frame = volume.frame
     sdf = reconstructor.sdf(volume, frame.to_volume(example.points))
     surface = frame.to_volume(example.surface_points)
@@ -113,12 +117,14 @@ def train(options: argparse.Namespace) -> None:
         peak_rate=options.learning_rate,
         decay_fraction=options.decay_fraction,
     )
+    lifter = PhotoLifter.from_pretrained(options.data / "lifter" / "photo_lifter")
     data = ReconstructionData(
         options.data,
         rendered_ids(options.data, "train"),
         image_size_px=options.image_size,
         num_points=options.num_points,
         num_surface_points=options.num_surface_points,
+        lifter=lifter,
         seed=options.seed + loop.progress.step,
     )
     rng = np.random.default_rng(options.seed + loop.progress.step)
@@ -138,7 +144,7 @@ def train(options: argparse.Namespace) -> None:
 
     def validate_and_export() -> None:
         nonlocal best_iou
-        best_iou = _validate_and_export(reconstructor, options, run, loop, best_iou)
+        best_iou = _validate_and_export(reconstructor, lifter, options, run, loop, best_iou)
 
     loop.every(60.0 * options.validate_every_minutes, validate_and_export)
     loop.take_steps(step)
@@ -147,6 +153,7 @@ def train(options: argparse.Namespace) -> None:
 
 def _validate_and_export(
     reconstructor: SparseNeuSReconstructor,
+    lifter: PhotoLifter,
     options: argparse.Namespace,
     run: RunFolder,
     loop: TrainingLoop,
@@ -156,7 +163,8 @@ def _validate_and_export(
     exported = embedded_reconstructor(options.export_volume_size)
     exported.load_state_dict(reconstructor.state_dict())
     names = rendered_ids(options.data, "val")[: options.num_validation_objects]
-    scores = mean_scores(validate(exported.eval(), options.data, names, run.path / "pictures"))
+    rows = validate(exported.eval(), options.data, names, run.path / "pictures", lifter)
+    scores = mean_scores(rows)
     loop.log(validation=scores)
     iou = scores.get("predicted_iou", scores["true_iou"])
     if iou > best_iou and options.export is not None:

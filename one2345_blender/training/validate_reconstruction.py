@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,18 @@ from torch import Tensor
 
 from ..contracts.cameras import method_rig
 from ..contracts.errors import EmptySurfaceError
+from ..pipeline.lifting.photo_lifter import PhotoLifter
 from ..pipeline.meshing import extract_mesh, sdf_grid
 from ..pipeline.reconstruction.geometry_volume import GeometryVolume
 from ..pipeline.reconstruction.reconstructor import SparseNeuSReconstructor
 from ..pipeline.view_schedule import method_viewpoints
-from .reconstruction_data import SourceViews, depth_rig, photo_and_near_views, source_views
+from .reconstruction_data import (
+    SourceViews,
+    depth_rig,
+    lifted_photo,
+    photo_and_near_views,
+    source_views,
+)
 from .renders import load_rigs
 from .splat_preview import splat_views
 from .targets import TRUNCATION, SdfTarget
@@ -35,11 +43,13 @@ def validate(
     data_dir: Path,
     asset_ids: Sequence[str],
     pictures_dir: Path,
+    lifter: PhotoLifter | None = None,
 ) -> list[dict[str, float]]:
     """Scores of each object's first rig, from true sources and, if there are any, predicted ones.
 
-    Keys: `true_sdf_l1` (world units), `true_iou` (occupancy at 64^3); `predicted_...` likewise. One
-    picture per object: true views, then the mesh from true, then from predicted sources.
+    The latter have the `lifter`'s guess beside them. Keys: `true_sdf_l1` (world units), `true_iou`
+    (occupancy at 64^3); `predicted_...` likewise. One picture per object: true views, then the mesh
+    from true, then from predicted sources.
     """
     pictures_dir.mkdir(parents=True, exist_ok=True)
     rows = []
@@ -52,7 +62,8 @@ def validate(
         if predicted.is_file():
             with np.load(predicted) as arrays:
                 near = np.concatenate([rigs.rgb[0, :1], arrays["rgb"][0]])
-            sources["predicted"] = source_views(near, elevation_deg)
+            guess = None if lifter is None else lifted_photo(lifter, rigs, 0)
+            sources["predicted"] = replace(source_views(near, elevation_deg), guess=guess)
         row: dict[str, float] = {}
         pictures = [rigs.rgb[0, list(SHOWN_VIEWS)]]
         for kind, views in sources.items():
@@ -73,7 +84,9 @@ def mean_scores(rows: Sequence[dict[str, float]]) -> dict[str, float]:
 
 
 def _encode(reconstructor: SparseNeuSReconstructor, views: SourceViews) -> GeometryVolume:
-    return reconstructor.encode(views.rgb, views.c2w, views.K, views.reference_c2w)
+    return reconstructor.encode(
+        views.rgb, views.c2w, views.K, views.reference_c2w, guess=views.guess
+    )
 
 
 def _scores(

@@ -15,6 +15,7 @@ from one2345_blender.contracts.cameras import (
     px_from_world,
 )
 from one2345_blender.contracts.errors import OptionError, PosedImagesError
+from one2345_blender.pipeline.lifting.radiance import MAX_DENSITY, RadianceGrid
 from one2345_blender.pipeline.reconstruction.color_network import ColorNetwork
 from one2345_blender.pipeline.reconstruction.cost_volume import CostVolumeBuilder
 from one2345_blender.pipeline.reconstruction.frame import (
@@ -202,6 +203,36 @@ def test_every_weight_learns() -> None:
     (sdf.sum() + colors.square().sum()).backward()
     idle = [n for n, p in reconstructor.named_parameters() if p.grad is None or not p.grad.any()]
     assert idle == []
+
+
+def test_a_guess_is_seen_where_it_is() -> None:
+    """One dense corner of the guess's grid changes the features there more than far away."""
+    torch.manual_seed(0)
+    reconstructor = tiny_reconstructor(volume_size=16, takes_guess=True)
+    c2w = cameras(0, 90, 180, 270)
+    rgb = torch.rand(4, 3, 32, 32)
+    density = torch.zeros(16, 16, 16)
+    density[10:, 10:, 10:] = MAX_DENSITY
+    guess = RadianceGrid(density=density, rgb=torch.full((3, 16, 16, 16), 0.5))
+    frame = reconstructor.place_volume(c2w, K, c2w[0])
+    cost = torch.zeros(32, 16, 16, 16)
+    seen = reconstructor._with_guess(cost, frame, guess)[32:]
+    dense = frame.to_world(reconstructor.cost_volume.voxel_centres(torch.device("cpu")))
+    in_corner = ((dense > 0.35 * 0.62) & (dense < 0.62)).all(1).reshape(16, 16, 16)
+    far_away = (dense < 0.0).any(1).reshape(16, 16, 16)
+    assert torch.allclose(seen[0][in_corner], torch.ones(()), atol=1e-3)
+    assert torch.allclose(seen[1:][:, in_corner], torch.full((), 0.5), atol=1e-3)
+    assert not seen[:, far_away].any()
+    with torch.no_grad():
+        volumes = [reconstructor.encode(rgb, c2w, K, c2w[0], guess=g) for g in (guess, None)]
+    assert not torch.equal(volumes[0].features, volumes[1].features)
+
+
+def test_a_guess_is_refused_by_the_original_network() -> None:
+    c2w = cameras(0, 90, 180, 270)
+    guess = RadianceGrid(density=torch.zeros(4, 4, 4), rgb=torch.zeros(3, 4, 4, 4))
+    with pytest.raises(OptionError, match="takes no guess"):
+        tiny_reconstructor().encode(torch.rand(4, 3, 32, 32), c2w, K, c2w[0], guess=guess)
 
 
 def test_colour_is_a_blend_of_the_views_that_see_the_point() -> None:

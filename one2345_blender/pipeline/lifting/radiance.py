@@ -76,14 +76,20 @@ class RadianceGrid:
             num_samples: Along each ray.
         """
         samples, step = ray_samples(K, size_px, num_samples)
-        values = torch.cat([self.density[None], self.rgb])[None]
         views = []
         for pose in c2w:
-            points = pose[:3, 3] + samples @ pose[:3, :3].T
-            grid = (points / VOLUME_HALF_SIDE).flip(-1)[None, :, :, None]
-            density, *rgb = F.grid_sample(values, grid, align_corners=True)[0, ..., 0]
-            views.append(composite(density, torch.stack(rgb), step))
+            density, rgb = self.at(pose[:3, 3] + samples @ pose[:3, :3].T)
+            views.append(composite(density, rgb, step))
         return torch.stack(views).reshape(len(c2w), 4, size_px, size_px)
+
+    def at(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """Density `(...)` and sRGB `(3, ...)` at world points `(..., 3)`; nothing outside."""
+        values = torch.cat([self.density[None], self.rgb])[None]
+        grid = (points / VOLUME_HALF_SIDE).flip(-1).reshape(1, -1, 1, 1, 3)
+        density, *rgb = F.grid_sample(values, grid, align_corners=True).reshape(
+            4, *points.shape[:-1]
+        )
+        return density, torch.stack(rgb)
 
 
 def composite(density: Tensor, rgb: Tensor, step: float) -> Tensor:

@@ -15,6 +15,7 @@ from torch import Tensor
 from ...contracts.cameras import NEAR_FAR
 from ...contracts.errors import OptionError, PosedImagesError
 from ...contracts.progress import OnEvent, StageStarted, ignore_events
+from ..lifting.radiance import MAX_DENSITY, RadianceGrid
 from .color_network import ColorNetwork, ray_differences
 from .cost_volume import CostVolumeBuilder
 from .feature_net import FUSED_CHANNELS, FeatureNet
@@ -24,6 +25,9 @@ from .grid_sdf import GridSdf
 from .sdf_network import SdfNetwork, sample_latents, trilinear
 from .unet3d import UNet3d
 from .view_sampling import sample_views
+
+GUESS_CHANNELS = 4
+"""Of a first guess: how dense it is, 0..1, and its colour by that much."""
 
 
 class SparseNeuSReconstructor(ModelMixin, ConfigMixin):
@@ -49,6 +53,8 @@ class SparseNeuSReconstructor(ModelMixin, ConfigMixin):
         unbounded_far_sites: stride-2 convolutions get a site beyond an even far border.
         strict_latent_bounds: latents are zero on the near faces of the cube and continue one
             voxel beyond the far faces.
+        takes_guess: whether the 3D U-Net also sees a first guess of the object, lifted from the
+            photo. The original's does not.
         surface_search_stride: a mesh's grid is first evaluated at every n-th node per axis, then
             where the surface can be (`searched_sdf_grid`). 1 evaluates every node.
         iso_level: signed distance that counts as the surface, volume units; below 0 the mesh gets
@@ -78,6 +84,7 @@ class SparseNeuSReconstructor(ModelMixin, ConfigMixin):
         sum_over_all_views: bool = True,
         unbounded_far_sites: bool = True,
         strict_latent_bounds: bool = True,
+        takes_guess: bool = False,
         surface_search_stride: int = 4,
         iso_level: float = 0.0,
         min_part_fraction: float = 0.0,
@@ -108,7 +115,7 @@ class SparseNeuSReconstructor(ModelMixin, ConfigMixin):
             abs_gamma=abs_gamma,
         )
         self.unet3d = UNet3d(
-            2 * compressed_channels,
+            2 * compressed_channels + (GUESS_CHANNELS if takes_guess else 0),
             unet_channels,
             unbounded_far_sites=unbounded_far_sites,
             batch_statistics_at_inference=batch_statistics_at_inference,
@@ -141,6 +148,7 @@ class SparseNeuSReconstructor(ModelMixin, ConfigMixin):
         reference_c2w: Tensor,
         *,
         near_far: tuple[float, float] = NEAR_FAR,
+        guess: RadianceGrid | None = None,
         on_event: OnEvent = ignore_events,
     ) -> GeometryVolume:
         """Posed images -> `GeometryVolume`.
@@ -151,16 +159,24 @@ class SparseNeuSReconstructor(ModelMixin, ConfigMixin):
             K: (3,3) intrinsics, pixels.
             reference_c2w: (4,4) OpenCV camera that the volume is aligned with (stage-1 view 0).
             near_far: depth range of the frusta, world units.
+            guess: of the object in the cameras' world, for a network that takes one; None where
+                only the images are known.
             on_event: told when a stage starts; may raise to stop.
 
         Raises:
             PosedImagesError: fewer images than `min_views_per_voxel`, wrong sizes.
+            OptionError: a guess for a network that takes none.
         """
         frame = self.place_volume(c2w, K, reference_c2w, near_far)
-        return self.encode_in_frame(rgb, frame, on_event=on_event)
+        return self.encode_in_frame(rgb, frame, guess=guess, on_event=on_event)
 
     def encode_in_frame(
-        self, rgb: Tensor, frame: VolumeFrame, *, on_event: OnEvent = ignore_events
+        self,
+        rgb: Tensor,
+        frame: VolumeFrame,
+        *,
+        guess: RadianceGrid | None = None,
+        on_event: OnEvent = ignore_events,
     ) -> GeometryVolume:
         """Images (V,3,S,S), as in `encode`, whose cameras `frame` holds -> `GeometryVolume`."""
         self._check_images(rgb, len(frame.camera_centres))
@@ -171,12 +187,33 @@ class SparseNeuSReconstructor(ModelMixin, ConfigMixin):
         # a pixel's channels side by side, as samples want them; before the U-Net, which needs room
         view_features = torch.cat([rgb, fused], dim=1).contiguous(memory_format=torch.channels_last)
         del fused
+        features = self._with_guess(cost.features, frame, guess) * cost.active
         return GeometryVolume(
-            features=self.unet3d(cost.features, cost.active),
+            features=self.unet3d(features, cost.active),
             valid=cost.active,
             frame=frame,
             view_features=view_features,
         )
+
+    def _with_guess(
+        self, features: Tensor, frame: VolumeFrame, guess: RadianceGrid | None
+    ) -> Tensor:
+        """The cost volume (C,X,Y,Z), and for a network that takes a guess its density and colours.
+
+        Where there is no guess, these are zero as in empty space.
+        """
+        if not self.config["takes_guess"]:
+            if guess is not None:
+                raise OptionError("This reconstruction network takes no guess, one was given.")
+            return features
+        shape = features.shape[1:]
+        if guess is None:
+            guessed = features.new_zeros(GUESS_CHANNELS, *shape)
+        else:
+            density, rgb = guess.at(frame.to_world(self.cost_volume.voxel_centres(features.device)))
+            share = density / MAX_DENSITY
+            guessed = torch.cat([share[None], share * rgb]).reshape(-1, *shape)
+        return torch.cat([features, guessed])
 
     def sdf(self, volume: GeometryVolume, points: Tensor) -> Tensor:
         """Signed distance (P,) in volume units, negative inside, at volume points (P,3)."""
