@@ -22,7 +22,7 @@ from .options import (
 from .picture_file import picture_file
 from .picture_files import PictureFiles
 from .place_result import Placement, point_in_row
-from .preferences import preferred_device
+from .preferences import memory_limit_gb, preferred_device
 from .reports import give_up
 
 
@@ -144,6 +144,7 @@ class ONE2345_OT_image_to_mesh(PictureFiles, ConversionOptions, bpy.types.Operat
             preset=self.preset,
             seed=self.seed,
             device=preferred_device(),
+            memory_limit_gb=memory_limit_gb(),
             steps_scale=QUALITY_STEPS_SCALE[self.quality],
             elevation_deg=None if self.estimate_elevation else self.elevation_deg,
             grid_resolution=(

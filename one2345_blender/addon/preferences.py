@@ -17,6 +17,7 @@ _DEVICE_NAMES = {
 }
 DEFAULT_DEVICE = "auto"
 DEFAULT_IDLE_MINUTES = 10
+NO_MEMORY_LIMIT = 0.0
 
 
 class PreferenceValues:
@@ -34,7 +35,16 @@ class PreferenceValues:
         items=[(device, _DEVICE_NAMES[device], "") for device in DEVICES],
         default=DEFAULT_DEVICE,
     )
-
+    memory_limit_gb: bpy.props.FloatProperty(
+        name="Memory Limit (GB)",
+        description="What a conversion may take of the device's memory; one that needs more ends "
+        "with an error. 0: no limit",
+        default=NO_MEMORY_LIMIT,
+        min=NO_MEMORY_LIMIT,
+        soft_max=64.0,
+        precision=1,
+        step=50,
+    )
     idle_minutes: bpy.props.IntProperty(
         name="Keep Networks Loaded",
         description="Minutes after which an idle worker ends and gives its memory back. The next "
@@ -60,6 +70,12 @@ def preferred_device() -> str:
     """One of `contracts.job.DEVICES`."""
     preferences = _preferences()
     return preferences.device if preferences else DEFAULT_DEVICE
+
+
+def memory_limit_gb() -> float | None:
+    """What a conversion may take of the device's memory, 10^9 bytes; None: no limit."""
+    preferences = _preferences()
+    return (preferences.memory_limit_gb or None) if preferences else None
 
 
 def idle_timeout_s() -> float:

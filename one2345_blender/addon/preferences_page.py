@@ -33,7 +33,7 @@ class ONE2345_AP_preferences(preferences.PreferenceValues, bpy.types.AddonPrefer
         layout = self.layout
         column = layout.column()
         column.use_property_split = True
-        for name in ("python_path", "device", "idle_minutes", "makes_room_for_render"):
+        for name in preferences.PreferenceValues.__annotations__:
             column.prop(self, name)
         box = layout.box()
         for place in places():

@@ -14,7 +14,7 @@ from ..client.job_state import JobStatus
 from ..contracts.errors import One2345Error
 from ..contracts.job import JobSpec
 from . import session, texts
-from .preferences import preferred_device
+from .preferences import memory_limit_gb, preferred_device
 from .reports import give_up
 
 PICTURE = Path(__file__).with_name("self_test.png")
@@ -30,6 +30,7 @@ def self_test_spec() -> JobSpec:
         image_path=PICTURE,
         output_dir=Path(bpy.app.tempdir) / "one2345" / job_id,
         device=preferred_device(),
+        memory_limit_gb=memory_limit_gb(),
         num_inference_steps_stage1=1,
         num_inference_steps_stage2=1,
         grid_resolution=_GRID_RESOLUTION,

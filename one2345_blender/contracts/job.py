@@ -43,6 +43,8 @@ class JobSpec:
     guidance_scale: float | None = None
     grid_resolution: int | None = None
     """Samples of the signed distance field along each axis, 16..512."""
+    memory_limit_gb: float | None = None
+    """What the job may take of the device's memory, 10^9 bytes, 0.1..10000; None: no limit."""
 
     def __post_init__(self) -> None:
         _check_int("seed", self.seed, 0, MAX_SEED)
@@ -59,6 +61,8 @@ class JobSpec:
             _check_float("guidance_scale", self.guidance_scale, 0.0, 50.0)
         if self.grid_resolution is not None:
             _check_int("grid_resolution", self.grid_resolution, 16, 512)
+        if self.memory_limit_gb is not None:
+            _check_float("memory_limit_gb", self.memory_limit_gb, 0.1, 10_000.0)
         if not self.preset:
             raise _option("preset", f"one of {', '.join(PRESETS)} or a folder", self.preset)
 

@@ -15,6 +15,7 @@ from ..contracts.job_folder import FOREGROUND_PNG, PHOTO_PNG, REPORT_JSON, prepa
 from ..contracts.progress import OnEvent, StageStarted, ignore_events
 from .devices import peak_memory_bytes, resolve_device
 from .job_record import JobRecord, installed_versions, memory_errors_named
+from .memory_limit import memory_limited
 from .model_cache import ModelCache, load_reconstruction
 from .pipeline_one2345 import reconstruct_views
 from .posed_images import read_posed_images, scene_scale
@@ -45,7 +46,7 @@ def convert_image(
     record = JobRecord(on_event)
     prepare_output_dir(spec.output_dir)
     image = read_source_image(spec.image_path)
-    with memory_errors_named():
+    with memory_errors_named(), memory_limited(spec.memory_limit_gb, spec.device):
         record(StageStarted("load_models"))
         pipeline = models.get(spec.preset, spec.device)
         config = pipeline.config

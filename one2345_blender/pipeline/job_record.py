@@ -67,5 +67,6 @@ def memory_errors_named() -> Iterator[None]:
             raise
         raise OutOfMemoryError(
             f"Memory ran out: {error}",
-            hint="Close other programs, choose a smaller mesh resolution or the device `cpu`.",
+            hint="Close other programs, raise the memory limit if one is set, choose a smaller "
+            "mesh resolution or the device `cpu`.",
         ) from error

@@ -39,6 +39,7 @@ def test_job_round_trip_through_json():
         ("elevation_deg", "high"),
         ("grid_resolution", 4),
         ("steps_scale", 0.0),
+        ("memory_limit_gb", 0.0),
         ("guidance_scale", math.inf),
         ("num_inference_steps_stage1", 0),
         ("preset", ""),

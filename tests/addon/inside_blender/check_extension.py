@@ -69,7 +69,12 @@ def test_install_convert_and_disable(archive: Path, tmp_path: Path) -> None:
     preferences = bpy.context.preferences.addons[MODULE].preferences
     assert preferences.device == "auto" and preferences.python_path == ""
 
-    assert bpy.ops.one2345.image_to_mesh(filepath=str(tmp_path / "photo.png")) == {"FINISHED"}
+    photo = str(tmp_path / "photo.png")
+    assert bpy.ops.one2345.image_to_mesh(filepath=photo) == {"FINISHED"}
+    session = sys.modules[f"{MODULE}.one2345_blender.addon.session"]
+    preferences.memory_limit_gb = 12.5
+    assert bpy.ops.one2345.image_to_mesh(filepath=photo) == {"FINISHED"}
+    assert [job.spec.memory_limit_gb for job in session.SESSION.jobs] == [None, 12.5]
     assert bpy.context.object.type == "MESH"
     preferences.python_path = str(tmp_path / "missing")
     with pytest.raises(RuntimeError, match="preferences names"):
