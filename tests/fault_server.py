@@ -27,6 +27,24 @@ class Fault:
     code: int = 500
     """Of a `status`."""
 
+    def __str__(self) -> str:
+        return f"{self.kind}-{self.at}-{self.code}"
+
+
+MISHAPS = (
+    Fault("cut", at=0.1),
+    Fault("cut", at=0.5),
+    Fault("cut", at=0.99),
+    Fault("stall"),
+    Fault("corrupt"),
+    Fault("html"),
+    Fault("too_long"),
+    Fault("too_short"),
+    Fault("status", code=429),
+    Fault("status", code=500),
+)
+"""What a download survives when it happens once."""
+
 
 @dataclass
 class FaultServer:

@@ -7,6 +7,8 @@ import bpy
 
 from . import (
     diagnostics,
+    installation,
+    installation_operators,
     job_operators,
     menu,
     object_operators,
@@ -38,6 +40,7 @@ CLASSES: tuple[type, ...] = (
     object_operators.ONE2345_OT_refine,
     diagnostics.ONE2345_OT_copy_diagnostics,
     self_test.ONE2345_OT_self_test,
+    *installation_operators.CLASSES,
     panels.ONE2345_PT_main,
     panels.ONE2345_PT_options,
     panels.ONE2345_PT_output,
@@ -58,7 +61,8 @@ def register() -> None:
 
 
 def unregister() -> None:
-    """Take everything back and end the worker."""
+    """Take everything back and end the worker and the installer."""
+    installation.detach()
     session.detach()
     CLI_COMMAND.detach()
     menu.detach()

@@ -29,6 +29,12 @@ class PreferenceValues:
         "ONE2345_PYTHON, else the installed runtime",
         subtype="FILE_PATH",
     )
+    local_files: bpy.props.StringProperty(
+        name="Local Files",
+        description="Folder of wheels or of published weights brought from another machine. The "
+        "runtime is then installed from it alone, and weights are looked for in it first",
+        subtype="DIR_PATH",
+    )
     device: bpy.props.EnumProperty(
         name="Device",
         description="Where the networks run",
@@ -64,6 +70,12 @@ def preferred_python() -> str:
     """The interpreter that the user chose; empty: none."""
     preferences = _preferences()
     return bpy.path.abspath(preferences.python_path) if preferences else ""
+
+
+def local_files() -> str:
+    """The folder of files that need no network; empty: none."""
+    preferences = _preferences()
+    return bpy.path.abspath(preferences.local_files) if preferences else ""
 
 
 def preferred_device() -> str:

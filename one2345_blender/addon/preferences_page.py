@@ -9,18 +9,17 @@ from pathlib import Path
 import bpy
 from bpy.app.translations import pgettext_iface as iface_
 
-from ..client.disk_usage import FolderSizes
 from ..client.environment import find_current_python
 from ..contracts.errors import EnvironmentMissingError
 from ..contracts.job import PRESETS
 from ..contracts.preset_location import packaged_preset, user_presets_folder
 from . import preferences, texts
 from .diagnostics import ONE2345_OT_copy_diagnostics
+from .installation import PUBLISHED_PRESET, SIZES
+from .installation_box import draw_installation
 from .job_operators import ONE2345_OT_unload
 from .package_id import ROOT_PACKAGE
 from .self_test import ONE2345_OT_self_test, outcome, self_test_job
-
-SIZES = FolderSizes()
 
 
 class ONE2345_AP_preferences(preferences.PreferenceValues, bpy.types.AddonPreferences):
@@ -36,8 +35,14 @@ class ONE2345_AP_preferences(preferences.PreferenceValues, bpy.types.AddonPrefer
         for name in preferences.PreferenceValues.__annotations__:
             column.prop(self, name)
         box = layout.box()
-        for place in places():
+        runtime, *weights = places()
+        for place in (runtime, *weights):
             _draw_place(box, place)
+        draw_installation(
+            box,
+            has_runtime=runtime.folder is not None and runtime.folder == preferences.runtime_dir(),
+            has_weights=any(p.name == PUBLISHED_PRESET and not p.is_missing for p in weights),
+        )
         row = layout.row()
         row.operator(ONE2345_OT_self_test.bl_idname, icon="PLAY")
         row.operator(ONE2345_OT_copy_diagnostics.bl_idname, icon="COPYDOWN")

@@ -16,13 +16,14 @@ _WORKER_MODULE = "one2345_blender.worker"
 _RUNTIME_IS_COMPLETE = ".complete"
 """The file that vendor_install.py leaves in an environment once it is whole."""
 _RUNTIME_PYTHON = Path("Scripts/python.exe") if sys.platform == "win32" else Path("bin/python")
-_PACKAGE_PARENT = Path(__file__).resolve().parents[2]
+PACKAGE_PARENT = Path(__file__).resolve().parents[2]
+"""The folder that holds the package, and `vendor_install.py` beside it."""
 _STEERING_PREFIXES = ("PYTHON", "__PYVENV")
 
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerLaunch:
-    """How to start one worker."""
+    """How to start one process: a worker, or a command that works for it."""
 
     argv: tuple[str, ...]
     env: Mapping[str, str]
@@ -50,23 +51,29 @@ def find_worker_python(
         return runtime_dir / _RUNTIME_PYTHON
     raise EnvironmentMissingError(
         "No Python environment for the One-2-3-45 worker is set up.",
-        hint="Choose a Python that has the [pipeline] requirements under Preferences > Add-ons > "
-        f"One-2-3-45, or name it in the environment variable {PYTHON_VARIABLE}.",
+        hint="Press Install Runtime under Preferences > Add-ons > One-2-3-45, or choose there a "
+        "Python that has the [pipeline] requirements, or name it in the environment variable "
+        f"{PYTHON_VARIABLE}.",
     )
 
 
 def worker_launch(python: Path, environ: Mapping[str, str]) -> WorkerLaunch:
-    """The command line and environment of a worker that imports this copy of the package.
+    """The command line and environment of a worker that imports this copy of the package."""
+    argv = (str(python), "-s", "-u", "-X", "utf8", "-m", _WORKER_MODULE)
+    return WorkerLaunch(argv=argv, env=worker_environment(environ))
+
+
+def worker_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a process that imports this copy of the package.
 
     Everything in `environ` that would steer Python is dropped: Blender's interpreter is another.
     """
     env = {
         name: value for name, value in environ.items() if not name.startswith(_STEERING_PREFIXES)
     }
-    env["PYTHONPATH"] = str(_PACKAGE_PARENT)
+    env["PYTHONPATH"] = str(PACKAGE_PARENT)
     env["PYTHONSAFEPATH"] = "1"  # the job folder, its working directory, holds no modules
-    argv = (str(python), "-s", "-u", "-X", "utf8", "-m", _WORKER_MODULE)
-    return WorkerLaunch(argv=argv, env=env)
+    return env
 
 
 def find_current_python(*, preferred: str, runtime_dir: Path | None) -> Path:

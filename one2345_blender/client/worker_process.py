@@ -19,10 +19,9 @@ from ..contracts.errors import (
 )
 from ..contracts.messages import PROTOCOL_VERSION, TERMINAL_EVENTS, Message, encode_line
 from . import process_group
+from .crash import crashed
 from .environment import WorkerLaunch
 from .event_reader import read_events
-
-_LOG_TAIL_LINES = 40
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -235,7 +234,7 @@ class WorkerProcess:
         """The terminal event of the job that the process took with it, if there was one."""
         exit_status = self._process.wait()
         self._next_step_s = None
-        fault = self._fault = self._fault or self._crash(exit_status)
+        fault = self._fault = self._fault or crashed("The worker", exit_status, self._log_path)
         job_id, was_cancelling = self._job_id, self._is_cancelling
         self._forget_job()
         if job_id is None:
@@ -258,16 +257,3 @@ class WorkerProcess:
         self._is_cancelling = False
         if self._fault is None:
             self._next_step_s = None
-
-    def _crash(self, exit_status: int) -> WorkerCrashedError:
-        tail = _tail(self._log_path)
-        return WorkerCrashedError(
-            f"The worker ended unexpectedly ({process_group.describe_exit(exit_status)})."
-            + (f" Its last output:\n{tail}" if tail else ""),
-            hint=f"The whole output is in {self._log_path}.",
-        )
-
-
-def _tail(log_path: Path) -> str:
-    lines = log_path.read_text(encoding="utf-8", errors="replace").splitlines()
-    return "\n".join(lines[-_LOG_TAIL_LINES:])

@@ -35,6 +35,7 @@ def _add_download(commands: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument(
         "--from", dest="given", type=Path, metavar="DIR", help="a folder that may have the files"
     )
+    parser.add_argument("--dry-run", action="store_true", help="only say what it would cost")
     parser.add_argument("--files-only", action="store_true", help="do not make the preset of them")
     parser.add_argument("--remove", action="store_true", help="delete the preset and its files")
     parser.add_argument("--events", action="store_true", help="progress as JSON lines on stdout")
@@ -62,13 +63,15 @@ def _add(
 
 
 def _download(options: argparse.Namespace) -> Downloaded:
-    from .download import download, licences, make_preset, remove
+    from .download import cost, download, licences, make_preset, remove
     from .hub import Hub
 
     emit = _emit_event if options.events else _emit_text
     try:
         if options.remove:
             return remove(options.preset)
+        if options.dry_run:
+            return cost(options.preset, hub=Hub(), given=options.given)
         if not options.accept_licences:
             raise OptionError(
                 f"The weights of {options.preset} come under their authors' licences:\n"
@@ -94,6 +97,9 @@ def _show_download(options: argparse.Namespace, result: Downloaded) -> str:
         return _line(last_word).decode().rstrip()
     if "freed_bytes" in result.report:
         return f"{result.report['freed_bytes'] / 1e6:.0f} MB freed"
+    if options.dry_run:
+        sizes = "{download_bytes:,} bytes to download, {needed_bytes:,} needed, {free_bytes:,} free"
+        return f"{result.report['licences']}\n{sizes.format(**result.report)}"
     return "\n".join(result.files.values())
 
 

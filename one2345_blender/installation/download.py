@@ -15,7 +15,7 @@ from ..contracts.job_folder import atomic_write, prepare_output_dir
 from ..contracts.messages import Message
 from ..contracts.preset_location import user_presets_folder
 from .hub import Hub
-from .published_weights import PUBLISHED, Source
+from .published_weights import PUBLISHED
 from .weights_record import FileRecord, SourceRecord, checked, read_records, write_records
 
 STAGES = ("look_up", "download", "import")
@@ -62,6 +62,30 @@ def licences(preset: str) -> str:
     return "\n".join(lines)
 
 
+def cost(preset: str, *, hub: Hub, given: Path | None = None) -> Downloaded:
+    """What `download` will ask for: the licences and the room; fetches nothing but these facts.
+
+    Args:
+        given: As in `download`.
+
+    Raises:
+        OptionError, OfflineError, DownloadError, CheckpointError: As in `download`.
+    """
+    folder = downloads_folder(preset)
+    records = _look_up(preset, folder, given, hub)
+    total_bytes = sum(record.size_bytes for record in records)
+    missing_bytes = _missing_bytes(folder, records)
+    report = {
+        "preset": preset,
+        "folder": str(folder),
+        "licences": licences(preset),
+        "download_bytes": missing_bytes,
+        "needed_bytes": missing_bytes + total_bytes,  # the preset made of them is a copy
+        "free_bytes": shutil.disk_usage(_existing(folder)).free,
+    }
+    return Downloaded(files={}, report=report)
+
+
 def download(preset: str, *, hub: Hub, emit: Emit, given: Path | None = None) -> Downloaded:
     """Bring all published files of a preset to this machine; goes on where a try before ended.
 
@@ -84,8 +108,7 @@ def download(preset: str, *, hub: Hub, emit: Emit, given: Path | None = None) ->
     folder = downloads_folder(preset)
     prepare_output_dir(folder)
     _stage(emit, "look_up")
-    known = read_records(folder) or (read_records(given) if given else None) or ()
-    records = tuple(_record_of(source, known, hub) for source in PUBLISHED[preset])
+    records = _look_up(preset, folder, given, hub)
     write_records(folder, records)
     _check_space(folder, records)
     _stage(emit, "download")
@@ -159,17 +182,25 @@ def remove(preset: str) -> Downloaded:
     return Downloaded(files={}, report={"preset": preset, "freed_bytes": freed_bytes})
 
 
-def _record_of(source: Source, known: tuple[SourceRecord, ...], hub: Hub) -> SourceRecord:
-    """What is known from before; else what the hub says."""
-    for record in known:
-        if record.repo_id == source.repo_id:
-            return record
-    return hub.look_up(source)
+def _look_up(preset: str, folder: Path, given: Path | None, hub: Hub) -> tuple[SourceRecord, ...]:
+    """What is known of the files from before; else what the hub says."""
+    records = read_records(folder) or (read_records(given) if given else None) or ()
+    known = {record.repo_id: record for record in records}
+    return tuple(known.get(s.repo_id) or hub.look_up(s) for s in PUBLISHED[preset])
+
+
+def _existing(folder: Path) -> Path:
+    """The folder, or the nearest one above it that is there."""
+    return next(path for path in (folder, *folder.parents) if path.is_dir())
+
+
+def _missing_bytes(folder: Path, records: tuple[SourceRecord, ...]) -> int:
+    have = sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file())
+    return max(sum(record.size_bytes for record in records) - have, 0)
 
 
 def _check_space(folder: Path, records: tuple[SourceRecord, ...]) -> None:
-    have = sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file())
-    needed = sum(record.size_bytes for record in records) - have
+    needed = _missing_bytes(folder, records)
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise OutputError(

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from fault_server import Fault, FaultServer
+from fault_server import MISHAPS, Fault, FaultServer
 from tiny_release import PAYLOAD_BYTES, TinyRelease, wait_for
 
 
@@ -48,22 +48,7 @@ def test_what_is_there_is_not_fetched_again(
     assert len(server.requests) == asked
 
 
-@pytest.mark.parametrize(
-    "fault",
-    [
-        Fault("cut", at=0.1),
-        Fault("cut", at=0.5),
-        Fault("cut", at=0.99),
-        Fault("stall"),
-        Fault("corrupt"),
-        Fault("too_long"),
-        Fault("too_short"),
-        Fault("html"),
-        Fault("status", code=429),
-        Fault("status", code=500),
-    ],
-    ids=lambda fault: f"{fault.kind}-{fault.at}-{fault.code}",
-)
+@pytest.mark.parametrize("fault", MISHAPS, ids=str)
 def test_one_mishap_is_survived(
     release: TinyRelease, server: FaultServer, tmp_path: Path, fault: Fault
 ) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fault_server import Fault, FaultServer
+from fault_server import MISHAPS, Fault, FaultServer
 
 pytest.importorskip("huggingface_hub")
 
@@ -29,6 +29,7 @@ from one2345_blender.contracts.errors import (
 )
 from one2345_blender.contracts.messages import EVENTS, TERMINAL_EVENTS, decode_line
 from one2345_blender.installation.download import (
+    cost,
     download,
     downloads_folder,
     make_preset,
@@ -136,21 +137,7 @@ def test_the_files_come_whole_with_their_licences_and_are_not_fetched_twice(
     assert freed > LARGE_BYTES and not folder.exists()
 
 
-@pytest.mark.parametrize(
-    "fault",
-    [
-        Fault("cut", at=0.1),
-        Fault("cut", at=0.5),
-        Fault("cut", at=0.99),
-        Fault("stall"),
-        Fault("corrupt"),
-        Fault("html"),
-        Fault("too_short"),
-        Fault("status", code=429),
-        Fault("status", code=500),
-    ],
-    ids=lambda fault: f"{fault.kind}-{fault.at}-{fault.code}",
-)
+@pytest.mark.parametrize("fault", MISHAPS, ids=str)
 def test_one_mishap_is_survived(hub_server: FaultServer, fault: Fault) -> None:
     hub_server.faults[LARGE_URL] = [fault]
     assert_whole(fetch(hub_server)[0])
@@ -237,6 +224,14 @@ def test_a_full_disk_is_found_before_or_while_it_fills(
     monkeypatch.setenv("ONE2345_PRESETS", str(disk / "presets"))
     with pytest.raises(OutputError, match="free"):
         fetch(hub_server)
+
+
+def test_the_cost_is_told_before_and_is_what_comes(hub_server: FaultServer) -> None:
+    report = cost(PRESET, hub=Hub(hub_server.url)).report
+    assert "Open RAIL-M" in report["licences"] and report["free_bytes"] > 0
+    assert not hub_server.gets(LARGE_URL) and not downloads_folder(PRESET).exists()
+    assert fetch(hub_server)[0].report["size_bytes"] == report["download_bytes"]
+    assert cost(PRESET, hub=Hub("http://127.0.0.1:9")).report["download_bytes"] == 0
 
 
 def test_a_record_cannot_lead_out_of_its_folder(hub_server: FaultServer, tmp_path: Path) -> None:

@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What to say of a process that ended without its last word."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..contracts.errors import WorkerCrashedError
+from . import process_group
+
+_LOG_TAIL_LINES = 40
+
+
+def crashed(what: str, exit_status: int, log_path: Path) -> WorkerCrashedError:
+    """The error, with the end of the process's log.
+
+    Args:
+        what: The process, as the beginning of a sentence.
+        exit_status: Negative: the signal that ended it.
+        log_path: The file that its stderr went to.
+    """
+    tail = _tail(log_path)
+    return WorkerCrashedError(
+        f"{what} ended unexpectedly ({process_group.describe_exit(exit_status)})."
+        + (f" Its last output:\n{tail}" if tail else ""),
+        hint=f"The whole output is in {log_path}.",
+    )
+
+
+def _tail(log_path: Path) -> str:
+    lines = log_path.read_text(encoding="utf-8", errors="replace").splitlines()
+    return "\n".join(lines[-_LOG_TAIL_LINES:])

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The buttons that install the runtime and fetch the weights, with the real installer."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import bpy
+import pytest
+from conftest import REAL_PYTHON
+from fault_server import Fault, FaultServer
+from tiny_release import TinyRelease
+
+from one2345_blender.addon import installation_operators, preferences
+from one2345_blender.addon.installation import INSTALLATION, offline_reason
+from one2345_blender.addon.installation_box import cost, outcome, progress
+from one2345_blender.client import installation_commands
+from one2345_blender.client.job_state import JobState, JobStatus
+
+pytestmark = pytest.mark.usefixtures("registered_addon")
+
+
+@pytest.fixture
+def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where an installed extension would have its runtime."""
+    folder = tmp_path / "extension's folder" / "runtime"
+    monkeypatch.setattr(preferences, "runtime_dir", lambda: folder)
+    return folder
+
+
+def use_release(release: TinyRelease, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The installer beside tiny wheels, no package index of this machine."""
+    monkeypatch.setattr(installation_commands, "PACKAGE_PARENT", release.folder)
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    for name in ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def said() -> str:
+    state = INSTALLATION.state
+    assert state is not None
+    return outcome(INSTALLATION.action, state)
+
+
+def test_the_cost_is_told_before_anything_is_downloaded(runtime: Path) -> None:
+    assert bpy.ops.one2345.plan_runtime() == {"FINISHED"}
+    state = INSTALLATION.state
+    assert state is not None and state.report is not None
+    assert state.report["download_bytes"] > 100e6 and "MB to download" in said()
+    assert not runtime.parent.exists()
+
+
+def test_installed_from_local_files_without_a_network_and_removed(
+    runtime: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = TinyRelease.make(tmp_path / "release", "http://127.0.0.1:9")
+    use_release(release, monkeypatch)
+    wheels = release.write_wheels(tmp_path / "wheels")
+    monkeypatch.setattr(preferences, "local_files", lambda: str(wheels))
+    assert bpy.ops.one2345.install_runtime() == {"FINISHED"}
+    assert (runtime / ".complete").is_file() and said() == "Done."
+    assert bpy.ops.one2345.remove_runtime() == {"FINISHED"}
+    assert not runtime.exists() and "MB are free again" in said()
+
+
+def test_a_cancelled_installation_goes_on_the_next_time(
+    runtime: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(installation_operators, "offline_reason", lambda: "")
+    with FaultServer({}) as server:
+        release = TinyRelease.make(tmp_path / "release", server.url)
+        use_release(release, monkeypatch)
+        server.files.update({f"/{name}": data for name, data in release.wheels.items()})
+        path = f"/{release.payload_wheel}"
+        server.faults[path] = [Fault("stall")]
+        INSTALLATION.run_installer("one2345.install_runtime")
+        assert not bpy.ops.one2345.install_runtime.poll()
+        deadline_s = time.monotonic() + 120.0
+        while INSTALLATION.state is None or not INSTALLATION.state.step:
+            assert time.monotonic() < deadline_s, INSTALLATION.state
+            INSTALLATION.step()
+            time.sleep(0.05)
+        assert bpy.ops.one2345.cancel_installation() == {"FINISHED"}
+        INSTALLATION.wait()
+        assert INSTALLATION.state.status is JobStatus.CANCELLED and "kept" in said()
+        assert not runtime.exists()
+        assert bpy.ops.one2345.install_runtime() == {"FINISHED"}
+        assert server.gets(path)[-1].startswith("bytes=") and (runtime / ".complete").is_file()
+
+
+def test_without_online_access_only_local_files_can_be_had(
+    runtime: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bpy.context.preferences.system.use_online_access = False
+    assert "Allow Online Access" in offline_reason() or "--offline-mode" in offline_reason()
+    for operator in ("install_runtime", "plan_weights", "download_weights"):
+        assert not getattr(bpy.ops.one2345, operator).poll()
+    assert bpy.ops.one2345.plan_runtime.poll()
+    monkeypatch.setattr(preferences, "local_files", lambda: str(tmp_path))
+    monkeypatch.setenv("ONE2345_PYTHON", REAL_PYTHON)
+    monkeypatch.setenv("ONE2345_PRESETS", str(tmp_path / "presets"))
+    with pytest.raises(RuntimeError, match="Allow Online Access"):
+        bpy.ops.one2345.plan_weights()
+
+
+def test_an_add_on_run_from_source_has_no_place_for_a_runtime() -> None:
+    assert not bpy.ops.one2345.plan_runtime.poll()
+
+
+def test_what_the_page_says() -> None:
+    state = JobState(job_id="install", status=JobStatus.STARTING, stage="download")
+    assert progress(state) == "Downloading"
+    state = JobState(job_id="install", stage="download", step=3_000_000, steps=315_000_000)
+    assert progress(state) == "Downloading: 3 of 315 MB"
+    finding = {"name": "disk", "status": "error", "found": "1 GB free", "hint": "Free some."}
+    text = cost({"download_bytes": 1e6, "needed_bytes": 2e9, "preflight": [finding]})
+    assert "1 MB to download, 2,000 MB" in text and "disk: 1 GB free. Free some." in text

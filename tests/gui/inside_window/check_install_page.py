@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The page of the installed extension in Blender's preferences, and the installer it starts."""
+
+from __future__ import annotations
+
+import bpy
+import jobs
+from hand import Hand, Steps, wait_until
+
+
+def _open_preferences(hand: Hand) -> Steps:
+    """The 3D view becomes the preferences, with nothing but our page."""
+    hand.view_3d.type = "PREFERENCES"
+    yield 0.5
+    bpy.context.preferences.active_section = "ADDONS"
+    bpy.context.window_manager.addon_search = "One-2-3-45"
+    bpy.ops.preferences.addon_expand(module=jobs.MODULE)
+    yield 0.5
+
+
+def check_what_the_runtime_costs(hand: Hand) -> Steps:
+    """Press, read the cost, see that it can be agreed to; nothing is installed."""
+    installation = jobs.room("addon.installation").INSTALLATION
+    yield from _open_preferences(hand)
+    yield from hand.screenshot("preferences")
+    assert bpy.ops.one2345.plan_runtime("INVOKE_DEFAULT") == {"FINISHED"}
+    assert installation.is_busy
+    yield from hand.screenshot("preferences_looking")
+    yield from wait_until(lambda: not installation.is_busy, within_s=300, what="the answer")
+    yield from hand.screenshot("preferences_cost")
+    assert installation.state.report["download_bytes"] > 1e8
