@@ -40,7 +40,7 @@ class ONE2345_OT_image_to_mesh(PictureFiles, ConversionOptions, bpy.types.Operat
     )
     preset: bpy.props.StringProperty(
         name="Preset",
-        description=f"{', '.join(PRESETS)}, or a folder with weights",
+        description="Name of a preset, or a folder with weights",
         default=PRESETS[0],
     )
     location: bpy.props.FloatVectorProperty(

@@ -10,6 +10,7 @@ from typing import Any
 
 import bpy
 import numpy as np
+from bpy.app.translations import pgettext_data as data_
 from mathutils import Vector
 
 from ..contracts.errors import OutputError
@@ -119,7 +120,9 @@ def place_result(
         mark_as_asset(
             mesh_object,
             placement.asset,
-            description=f"Made from a photo, preset {report['preset']}, seed {report['seed']}",
+            description=data_("Made from a photo, preset {}, seed {}").format(
+                report["preset"], report["seed"]
+            ),
             picture_path=Path(files[FOREGROUND_ROLE]),
         )
     viewport.show_vertex_colors()

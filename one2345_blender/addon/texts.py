@@ -8,30 +8,31 @@ from typing import Any
 
 import bpy
 from bpy.app.translations import pgettext_iface as iface_
+from bpy.app.translations import pgettext_n as n_
 
 from ..client.job_queue import Job
 from ..client.job_state import JobState, JobStatus
 
 STAGE_NAMES = {
-    "load_models": "Loading the networks",
-    "foreground": "Finding the object",
-    "views_stage1": "Imagining views around it",
-    "elevation": "Estimating the elevation",
-    "views_stage2": "Imagining views from above",
-    "features": "Reading the views",
-    "cost_volume": "Building the cost volume",
-    "sdf": "Computing the surface",
-    "meshing": "Making the mesh",
-    "write": "Writing the files",
+    "load_models": n_("Loading the networks"),
+    "foreground": n_("Finding the object"),
+    "views_stage1": n_("Imagining views around it"),
+    "elevation": n_("Estimating the elevation"),
+    "views_stage2": n_("Imagining views from above"),
+    "features": n_("Reading the views"),
+    "cost_volume": n_("Building the cost volume"),
+    "sdf": n_("Computing the surface"),
+    "meshing": n_("Making the mesh"),
+    "write": n_("Writing the files"),
 }
 STATUS_NAMES = {
-    JobStatus.WAITING: "Waiting",
-    JobStatus.STARTING: "Starting",
-    JobStatus.RUNNING: "Running",
-    JobStatus.CANCELLING: "Cancelling",
-    JobStatus.DONE: "Done",
-    JobStatus.CANCELLED: "Cancelled",
-    JobStatus.FAILED: "Failed",
+    JobStatus.WAITING: n_("Waiting"),
+    JobStatus.STARTING: n_("Starting"),
+    JobStatus.RUNNING: n_("Running"),
+    JobStatus.CANCELLING: n_("Cancelling"),
+    JobStatus.DONE: n_("Done"),
+    JobStatus.CANCELLED: n_("Cancelled"),
+    JobStatus.FAILED: n_("Failed"),
 }
 _CHARACTER_PX = 6.8
 _MARGINS_PX = 78
