@@ -12,7 +12,7 @@ import torch
 from ..pipeline.model_cache import load_pipeline
 from ..training.validate_lifter import guessed_views
 from ..training.validate_views import validate_views
-from ..training.view_data import RigReader
+from ..training.view_data import RigReader, read_split
 
 
 def main(argv: list[str]) -> None:
@@ -27,8 +27,8 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--guidance-scale", type=float, help="default: the preset's")
     args = parser.parse_args(argv)
     pipeline = load_pipeline(args.preset, torch.device("cpu"))
-    reader = RigReader(args.data, args.part, rigs_per_asset=1, num_assets=args.objects)
-    rigs = reader.read_new()
+    names = read_split(args.data, args.part)[: args.objects]
+    rigs = RigReader(args.data, names, rigs_per_asset=1).read_new()
     guesses = None
     if pipeline.photo_lifter is not None:
         lifting = pipeline.photo_lifter, pipeline.photo_elevation

@@ -21,7 +21,7 @@ from ..pipeline.zero123.pipeline_zero123 import Zero123Pipeline
 from .model_card import write_model_card
 from .train_views import ViewEncoders
 from .validate_views import validate_views
-from .view_data import RigReader
+from .view_data import RigReader, read_split
 
 MIN_ELEVATION_CONFIDENCE = 0.3
 """The small Zero123's near views mislead below it: docs/evaluation.md."""
@@ -40,7 +40,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--grid-resolution", type=int, default=128)
     args = parser.parse_args(argv)
     views = Zero123Pipeline.from_pretrained(args.data / "views" / "pipeline")
-    encoders = ViewEncoders.trained(args.data, np.random.default_rng())
+    encoders = ViewEncoders.trained(args.data, seed=0)
     pipeline = One2345Pipeline(
         **views.components,
         reconstruction=SparseNeuSReconstructor.from_pretrained(
@@ -62,7 +62,7 @@ def main(argv: list[str]) -> None:
         grid_resolution=args.grid_resolution,
     )
     pipeline.reconstruction.register_to_config(min_part_fraction=MIN_PART_FRACTION)
-    unseen = RigReader(args.data, "val", rigs_per_asset=1).read_new()
+    unseen = RigReader(args.data, read_split(args.data, "val"), rigs_per_asset=1).read_new()
     view_scores = validate_views(
         pipeline.zero123,
         np.stack(list(encoders.guesses(unseen))),

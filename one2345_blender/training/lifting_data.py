@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,8 @@ from ..pipeline.view_schedule import NUM_STAGE1_VIEWS, method_viewpoints
 from .reconstruction_data import depth_rig
 from .renders import RenderedRigs, load_rigs
 from .targets import DEPTH_TOLERANCE, DepthRig, free_space, unproject
-from .view_data import rendered_ids
+from .training_loop import Slot
+from .view_data import rendered
 
 PHOTO_ELEVATIONS_DEG = (-20.0, 70.0)
 PHOTOS_PER_RIG = 4
@@ -102,21 +103,19 @@ class PhotoReader:
     """Reads objects while they are being rendered: each call gives those that are new.
 
     Args:
-        data_dir: Holds `renders` and `split.json`; the examples are kept in `lifting` in it.
-        part: Of the split.
+        data_dir: Holds `renders`; the examples are kept in `lifting` in it.
+        asset_ids: Objects to read as they appear.
         rigs_per_asset: At most so many rigs of each object.
     """
 
-    def __init__(self, data_dir: Path, part: str, rigs_per_asset: int) -> None:
-        self._data_dir, self._part = data_dir, part
+    def __init__(self, data_dir: Path, asset_ids: list[str], rigs_per_asset: int) -> None:
+        self._data_dir, self._missing = data_dir, asset_ids
         self._kept = slice(rigs_per_asset * PHOTOS_PER_RIG)
-        self._read: set[str] = set()
 
     def read_new(self) -> list[LiftingPhotos]:
         """The photos of each object rendered since the last call."""
-        rendered = rendered_ids(self._data_dir, self._part)
-        new = [name for name in rendered if name not in self._read]
-        self._read.update(new)
+        new = rendered(self._data_dir, self._missing)
+        self._missing = [name for name in self._missing if name not in set(new)]
         return [self._load(name) for name in new]
 
     def _load(self, asset_id: str) -> LiftingPhotos:
@@ -124,10 +123,12 @@ class PhotoReader:
         return LiftingPhotos(**{name: array[self._kept] for name, array in vars(photos).items()})
 
 
-def draw_batch(data: LiftingPhotos, batch_size: int, rng: np.random.Generator) -> LiftingBatch:
-    """Random photos; half of them mirrored, the colours of each varied."""
+def draw_batch(data: LiftingPhotos, slots: Sequence[Slot]) -> LiftingBatch:
+    """Random photos, one for each slot; half of them mirrored, the colours of each varied."""
     rows: list[tuple[NDArray[Any], ...]] = []
-    for index in rng.integers(len(data.photo), size=batch_size):
+    for slot in slots:
+        rng = slot.rng
+        index = rng.integers(len(data.photo))
         photo, rgb = data.photo[index], data.surface_rgb[index]
         inside = np.unpackbits(data.is_inside[index], axis=-1)
         points = data.surface_points[index].astype(np.float32)

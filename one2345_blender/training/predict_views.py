@@ -26,7 +26,7 @@ from ..pipeline.view_schedule import (
 from ..pipeline.zero123.image_conditioning import whiten_background
 from ..pipeline.zero123.pipeline_zero123 import Zero123Pipeline
 from .train_views import ViewEncoders
-from .view_data import RigReader, RigViews
+from .view_data import RigReader, RigViews, read_split
 
 OBJECTS_PER_BATCH = 4
 NUM_VALIDATION_OBJECTS = 8
@@ -43,7 +43,7 @@ def main(argv: list[str]) -> None:
     args = parser.parse_args(argv)
     torch.set_num_threads(args.threads)
     pipeline = Zero123Pipeline.from_pretrained(args.data / "views" / "pipeline")
-    encoders = ViewEncoders.trained(args.data, np.random.default_rng())
+    encoders = ViewEncoders.trained(args.data, seed=0)
     output_dir = args.data / "predicted"
     output_dir.mkdir(exist_ok=True)
     deadline = time.monotonic() + 60.0 * args.minutes
@@ -120,8 +120,8 @@ def _unpredicted_rigs(data_dir: Path, output_dir: Path) -> Iterator[RigViews]:
     Some validation objects come first: the best state of the reconstruction is chosen by them.
     """
     readers = (
-        RigReader(data_dir, "val", rigs_per_asset=1, num_assets=NUM_VALIDATION_OBJECTS),
-        RigReader(data_dir, "train", rigs_per_asset=1),
+        RigReader(data_dir, read_split(data_dir, "val")[:NUM_VALIDATION_OBJECTS], rigs_per_asset=1),
+        RigReader(data_dir, read_split(data_dir, "train"), rigs_per_asset=1),
     )
     for reader in readers:
         while len((rigs := reader.read_new(max_assets=OBJECTS_PER_BATCH)).rgb):

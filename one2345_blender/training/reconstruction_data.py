@@ -131,7 +131,6 @@ class ReconstructionData:
         image_size_px: Of the source views; divides the size of the renders.
         num_points: P.
         num_surface_points: Q.
-        seed: Everything random follows from it.
         lifter: Makes the guesses, for a network that takes them.
     """
 
@@ -144,7 +143,6 @@ class ReconstructionData:
         image_size_px: int,
         num_points: int,
         num_surface_points: int,
-        seed: int,
     ) -> None:
         self.data_dir = data_dir
         self.asset_ids = list(asset_ids)
@@ -152,17 +150,19 @@ class ReconstructionData:
         self.image_size_px = image_size_px
         self.num_points = num_points
         self.num_surface_points = num_surface_points
-        self._rng = np.random.default_rng(seed)
-        self._generator = torch.Generator().manual_seed(seed)
 
-    def draw(self, num_sources: int) -> ReconstructionExample:
-        """A random rig of a random object, `num_sources` of its near views as sources."""
-        rng = self._rng
+    def draw(self, num_sources: tuple[int, int], rng: np.random.Generator) -> ReconstructionExample:
+        """A random rig of a random object, at least and at most so many of its near views as
+        sources."""
+        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        fewest, most = num_sources
         predicted_ids = [name for name in self.asset_ids if self._predicted_path(name).is_file()]
         use_predicted = bool(predicted_ids) and rng.random() < PREDICTED_SHARE
         asset_id = str(rng.choice(predicted_ids if use_predicted else self.asset_ids))
         rigs = load_rigs(self.data_dir / "renders" / f"{asset_id}.npz")
-        chosen = _spread_choice(num_sources, rigs.rgb.shape[1] - NUM_STAGE1_VIEWS, rng)
+        chosen = _spread_choice(
+            int(rng.integers(fewest, most + 1)), rigs.rgb.shape[1] - NUM_STAGE1_VIEWS, rng
+        )
         if use_predicted:
             with np.load(self._predicted_path(asset_id)) as arrays:
                 predicted = arrays["rgb"]
@@ -173,21 +173,24 @@ class ReconstructionData:
             rig = int(rng.integers(len(rigs.rgb)))
             views = photo_and_near_views(rigs, rig)
             sources = source_views(views, float(rigs.elevation_deg[rig]), chosen)
-            sources = self._disturb(sources)
+            sources = _disturbed(sources, rng, generator)
         sources = shrink(sources, self.image_size_px)
         if self.lifter is not None and rng.random() < GUESSED_SHARE:
             sources = replace(sources, guess=lifted_photo(self.lifter, rigs, rig))
-        return self._with_targets(sources, depth_rig(rigs, rig), rigs.rgb[rig])
+        return self._with_targets(sources, depth_rig(rigs, rig), rigs.rgb[rig], generator)
 
     def _predicted_path(self, asset_id: str) -> Path:
         return self.data_dir / "predicted" / f"{asset_id}.npz"
 
     def _with_targets(
-        self, sources: SourceViews, rig: DepthRig, rgb: NDArray[np.uint8]
+        self,
+        sources: SourceViews,
+        rig: DepthRig,
+        rgb: NDArray[np.uint8],
+        generator: torch.Generator,
     ) -> ReconstructionExample:
-        generator = self._generator
         target = SdfTarget(rig, generator)
-        points = self._query_points(target.surface.points)
+        points = self._query_points(target.surface.points, generator)
         coloured = unproject(rig, self.num_surface_points, generator)
         row, column = coloured.pixel.unbind(1)
         colors = torch.from_numpy(rgb)[coloured.view, row, column].float() / 255
@@ -199,9 +202,9 @@ class ReconstructionData:
             surface_rgb=colors,
         )
 
-    def _query_points(self, surface: Tensor) -> Tensor:
+    def _query_points(self, surface: Tensor, generator: torch.Generator) -> Tensor:
         """Two thirds around the surface, one third uniform in the volume."""
-        generator, third = self._generator, self.num_points // 3
+        third = self.num_points // 3
         chosen = torch.randint(len(surface), (2 * third,), generator=generator)
         spread = torch.tensor(NEAR_SURFACE_SPREADS).repeat_interleave(third)[:, None]
         noise = torch.randn(2 * third, 3, generator=generator)
@@ -209,22 +212,24 @@ class ReconstructionData:
         near = surface[chosen] + spread * noise
         return torch.cat([near, uniform * MAX_OBJECT_RADIUS])
 
-    def _disturb(self, sources: SourceViews) -> SourceViews:
-        """Blur, colour drift, pixel shifts and pose errors, each view on its own."""
-        rng, generator = self._rng, self._generator
-        num_views = len(sources.rgb)
-        strength = float(rng.random())
-        rgb = sources.rgb
-        if rng.random() < 0.5:
-            rgb = _blur(rgb, sigma_px=0.3 + 1.2 * float(rng.random()))
-        shift_px = torch.randn(num_views, 2, generator=generator) * strength
-        rgb = _shift(rgb, shift_px)
-        gain = 1 + 0.1 * strength * torch.randn(num_views, 3, 1, 1, generator=generator)
-        object_share = 1 - rgb.amin(1, keepdim=True)
-        rgb = torch.where(object_share > 0.02, (rgb * gain).clamp(0, 1), rgb)
-        limit_deg = MAX_POSE_JITTER_DEG * strength
-        c2w = _jitter_poses(sources.c2w, limit_deg, generator)
-        return replace(sources, rgb=rgb, c2w=c2w)
+
+def _disturbed(
+    sources: SourceViews, rng: np.random.Generator, generator: torch.Generator
+) -> SourceViews:
+    """Blur, colour drift, pixel shifts and pose errors, each view on its own."""
+    num_views = len(sources.rgb)
+    strength = float(rng.random())
+    rgb = sources.rgb
+    if rng.random() < 0.5:
+        rgb = _blur(rgb, sigma_px=0.3 + 1.2 * float(rng.random()))
+    shift_px = torch.randn(num_views, 2, generator=generator) * strength
+    rgb = _shift(rgb, shift_px)
+    gain = 1 + 0.1 * strength * torch.randn(num_views, 3, 1, 1, generator=generator)
+    object_share = 1 - rgb.amin(1, keepdim=True)
+    rgb = torch.where(object_share > 0.02, (rgb * gain).clamp(0, 1), rgb)
+    limit_deg = MAX_POSE_JITTER_DEG * strength
+    c2w = _jitter_poses(sources.c2w, limit_deg, generator)
+    return replace(sources, rgb=rgb, c2w=c2w)
 
 
 def _spread_choice(num_sources: int, num_views: int, rng: np.random.Generator) -> NDArray[np.int64]:

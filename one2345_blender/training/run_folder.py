@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A training run's folder: resumable state as safetensors and JSON, and the log."""
+"""A training run's folder: resumable state as safetensors and JSON, the log, TensorBoard's."""
 
 from __future__ import annotations
 
-import argparse
 import json
+import shutil
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,8 +13,13 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
+from torch.utils.tensorboard import SummaryWriter
+
+from ..contracts.errors import CheckpointError
+from ..contracts.job_folder import atomic_write
 
 LOG_NAME = "log.jsonl"
+PROGRESS_NAME = "progress.json"
 
 
 @dataclass(kw_only=True)
@@ -37,13 +42,19 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         path.mkdir(parents=True, exist_ok=True)
+        self._events: SummaryWriter | None = None
 
-    def log(self, **entry: Any) -> None:
-        """Append one line to the log and show it."""
-        line = json.dumps({"time": time.strftime("%H:%M:%S"), **entry})
+    def log(self, step: int, **entry: Any) -> None:
+        """Append one line to the log and show it; its numbers become TensorBoard's curves."""
+        line = json.dumps({"time": time.strftime("%H:%M:%S"), "step": step, **entry})
         with (self.path / LOG_NAME).open("a", encoding="utf-8") as file:
             file.write(line + "\n")
         print(line, flush=True)
+        if self._events is None:
+            self._events = SummaryWriter(self.path)
+        for name, value in _numbers(entry).items():
+            self._events.add_scalar(name, value, step)
+        self._events.flush()
 
     def save(
         self,
@@ -51,45 +62,67 @@ class RunFolder:
         modules: dict[str, nn.Module],
         optimizer: torch.optim.Optimizer,
     ) -> None:
-        """Replace the saved state by this one."""
+        """Replace the saved state by this one: whole, or not at all if the process dies."""
+        previous = self._read_progress()
+        state_dir = self.path / f"state_{progress.step}"
+        shutil.rmtree(state_dir, ignore_errors=True)
+        state_dir.mkdir()
         for name, module in modules.items():
-            self._write(name, module.state_dict())
+            _write(state_dir / f"{name}.safetensors", module.state_dict())
         moments = {
             f"{index}.{key}": value
             for index, values in optimizer.state_dict()["state"].items()
             for key, value in values.items()
         }
-        self._write("optimizer", moments)
-        (self.path / "progress.json").write_text(json.dumps(asdict(progress)), encoding="utf-8")
+        _write(state_dir / "optimizer.safetensors", moments)
+        with atomic_write(self.path / PROGRESS_NAME) as file:
+            file.write(json.dumps(asdict(progress)).encode())
+        if previous is not None and previous.step != progress.step:
+            shutil.rmtree(self.path / f"state_{previous.step}", ignore_errors=True)
 
     def restore(
         self, modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer
     ) -> RunProgress:
-        """Load the saved state into `modules` and `optimizer`."""
+        """Load the saved state into `modules` and `optimizer`.
+
+        Raises:
+            CheckpointError: Nothing was saved yet.
+        """
+        progress = self._read_progress()
+        if progress is None:
+            raise CheckpointError(
+                f"{self.path} holds no saved state to go on from.",
+                hint="Start the training without --resume.",
+            )
+        state_dir = self.path / f"state_{progress.step}"
         for name, module in modules.items():
-            module.load_state_dict(load_file(self.path / f"{name}.safetensors"))
+            module.load_state_dict(load_file(state_dir / f"{name}.safetensors"))
         state: dict[int, dict[str, torch.Tensor]] = {}
-        for name, value in load_file(self.path / "optimizer.safetensors").items():
+        for name, value in load_file(state_dir / "optimizer.safetensors").items():
             index, key = name.split(".", 1)
             state.setdefault(int(index), {})[key] = value
         optimizer.load_state_dict(
             {"state": state, "param_groups": optimizer.state_dict()["param_groups"]}
         )
-        saved = json.loads((self.path / "progress.json").read_text(encoding="utf-8"))
-        return RunProgress(**saved)
+        return progress
 
-    def _write(self, name: str, tensors: dict[str, torch.Tensor]) -> None:
-        partial = self.path / f"{name}.partial"
-        save_file({key: value.contiguous() for key, value in tensors.items()}, partial)
-        partial.replace(self.path / f"{name}.safetensors")
+    def _read_progress(self) -> RunProgress | None:
+        path = self.path / PROGRESS_NAME
+        if not path.is_file():
+            return None
+        return RunProgress(**json.loads(path.read_text(encoding="utf-8")))
 
 
-def run_options(command: str, description: str | None) -> argparse.ArgumentParser:
-    """The options that all training runs share."""
-    parser = argparse.ArgumentParser(prog=command, description=description)
-    parser.add_argument("--data", type=Path, default=Path("out/training"), help="training data")
-    parser.add_argument("--minutes", type=float, required=True, help="time of the whole run")
-    parser.add_argument("--resume", action="store_true", help="go on from the saved state")
-    parser.add_argument("--rigs-per-asset", type=int, default=2, help="at most so many are read")
-    parser.add_argument("--threads", type=int, default=2, help="CPU threads")
-    return parser
+def _write(path: Path, tensors: dict[str, torch.Tensor]) -> None:
+    save_file({key: value.contiguous() for key, value in tensors.items()}, path)
+
+
+def _numbers(entry: dict[str, Any], prefix: str = "") -> dict[str, float]:
+    """The numbers of a log entry, those of nested tables under `outer/inner`."""
+    found: dict[str, float] = {}
+    for name, value in entry.items():
+        if isinstance(value, dict):
+            found |= _numbers(value, f"{prefix}{name}/")
+        elif isinstance(value, int | float):
+            found[prefix + name] = float(value)
+    return found

@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
 from PIL import Image
+from torch import nn
 
 from ..pipeline.zero123.image_conditioning import (
     decode_latents,
@@ -17,9 +19,16 @@ from ..pipeline.zero123.image_conditioning import (
     images_from_rgb,
     rgb_from_images,
 )
-from .run_folder import RunFolder, run_options
-from .training_loop import TrainingLoop
-from .view_data import RigReader, RigViews, join_rigs
+from .run_folder import RunFolder
+from .training_loop import (
+    Slot,
+    TrainingLoop,
+    TrainingOptions,
+    options_from,
+    options_parser,
+    share_of,
+)
+from .view_data import RigReader, RigViews, join_rigs, read_split
 from .view_networks import new_autoencoder, normalise_latents
 
 BATCH_SIZE = 8
@@ -37,80 +46,67 @@ NUM_VALIDATION_OBJECTS = 32
 
 def main(argv: list[str]) -> None:
     """`python -m one2345_blender.training autoencoder`."""
-    args = run_options("autoencoder", __doc__).parse_args(argv)
-    torch.set_num_threads(args.threads)
-    train_autoencoder(
-        args.data, minutes=args.minutes, resume=args.resume, rigs_per_asset=args.rigs_per_asset
-    )
+    train_autoencoder(options_from(options_parser("autoencoder", __doc__).parse_args(argv)))
 
 
-def train_autoencoder(data_dir: Path, *, minutes: float, resume: bool, rigs_per_asset: int) -> Path:
+def train_autoencoder(options: TrainingOptions) -> Path:
     """Train, then write the normalised autoencoder in diffusers' layout.
 
     Args:
-        data_dir: Holds `renders` and `split.json`; the run goes to `autoencoder` in it.
-        minutes: Time of the whole run, sittings before a resumption included.
-        resume: Go on from the saved state.
-        rigs_per_asset: At most so many rigs of each object are read; new renders join in.
+        options: `data` holds `renders` and `split.json`; the run goes to `autoencoder` in it. New
+            renders join in.
 
     Returns:
         The folder of the autoencoder.
     """
-    run = RunFolder(data_dir / "autoencoder")
-    rng = np.random.default_rng()
-    reader = RigReader(data_dir, "train", rigs_per_asset=rigs_per_asset, rng=rng)
+    run = RunFolder(options.data / "autoencoder")
+    reader = train_reader(options)
     rigs = reader.read_new()
     vae = new_autoencoder().to(memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(vae.parameters(), betas=(0.9, 0.98), weight_decay=0.01)
-    run.log(
-        event="start",
-        rigs=len(rigs.rgb),
-        parameters=sum(p.numel() for p in vae.parameters()),
-    )
     loop = TrainingLoop(
         run,
-        {"vae": vae},
-        optimizer,
-        minutes=minutes,
-        resume=resume,
+        AutoencoderObjective(vae),
+        torch.optim.AdamW(vae.parameters(), betas=(0.9, 0.98), weight_decay=0.01),
+        options,
         batch_size=BATCH_SIZE,
         peak_rate=PEAK_LEARNING_RATE,
         decay_fraction=0.5,
     )
-
-    def step() -> dict[str, float]:
-        images = recolored(images_from_rgb(draw_views(rigs, BATCH_SIZE, rng)), SATURATION_RANGE)
-        return {"loss": _train_step(vae, optimizer, images)}
+    loop.log(event="start", rigs=len(rigs.rgb), parameters=vae.num_parameters())
 
     def log_score() -> None:
-        loop.log(rigs=len(rigs.rgb), psnr_db=validate_autoencoder(vae, data_dir, run.path))
+        loop.log(rigs=len(rigs.rgb), psnr_db=validate_autoencoder(vae, options.data, run.path))
 
     def read_new() -> None:
         nonlocal rigs
         rigs = join_rigs(rigs, reader.read_new())
 
     loop.every(VALIDATE_EVERY_S, log_score)
-    loop.every(VALIDATE_EVERY_S, read_new)
-    loop.take_steps(step)
-    _normalise(vae, draw_views(rigs, NUM_STATISTICS_VIEWS, rng))
-    log_score()
-    vae.save_pretrained(run.path / "vae")
+    loop.every(VALIDATE_EVERY_S, read_new, everywhere=True)
+    loop.take_steps(lambda slots: draw_images(rigs, slots, SATURATION_RANGE))
+    if loop.is_first:
+        rng = np.random.default_rng(options.seed)
+        _normalise(vae, random_views(rigs, [rng] * NUM_STATISTICS_VIEWS))
+        log_score()
+        vae.save_pretrained(run.path / "vae")
     return run.path / "vae"
 
 
-def _train_step(
-    vae: AutoencoderKL, optimizer: torch.optim.Optimizer, images: torch.Tensor
-) -> float:
-    with torch.autocast("cpu", torch.bfloat16):
-        latents = encode_latents(vae, images)
-        decoded = decode_latents(vae, latents + LATENT_NOISE * torch.randn_like(latents))
-    norm = (latents.float().square() - 1.0).clamp(min=0.0).mean()
-    loss = decoding_loss(decoded.float(), images) + NORM_WEIGHT * norm
-    optimizer.zero_grad()
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
-    optimizer.step()
-    return loss.item()
+class AutoencoderObjective(nn.Module):
+    """Views that survive their latents, even a little disturbed."""
+
+    def __init__(self, vae: AutoencoderKL) -> None:
+        super().__init__()
+        self.vae = vae
+
+    def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
+        """`images` `(B, 3, H, W)` in [-1, 1]."""
+        with torch.autocast(images.device.type, torch.bfloat16):
+            latents = encode_latents(self.vae, images)
+            noise = LATENT_NOISE * torch.randn_like(latents)
+            decoded = decode_latents(self.vae, latents + noise)
+        norm = (latents.float().square() - 1.0).clamp(min=0.0).mean()
+        return {"loss": decoding_loss(decoded.float(), images) + NORM_WEIGHT * norm}
 
 
 def decoding_loss(decoded: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
@@ -121,13 +117,32 @@ def decoding_loss(decoded: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
     return error.abs().mean() + GRADIENT_WEIGHT * edges + CHROMA_WEIGHT * chroma
 
 
-def recolored(images: torch.Tensor, saturation_range: tuple[float, float]) -> torch.Tensor:
-    """Each image with another saturation and its channels shuffled; white stays white."""
-    low, high = saturation_range
-    saturation = low + (high - low) * torch.rand(len(images), 1, 1, 1)
-    grey = images.mean(dim=1, keepdim=True)
-    strong = (grey + saturation * (images - grey)).clamp(-1.0, 1.0)
-    return torch.stack([image[torch.randperm(3)] for image in strong])
+def train_reader(options: TrainingOptions) -> RigReader:
+    """The reader of this process's training objects, each turned, mirrored and recoloured."""
+    names = share_of(read_split(options.data, "train"), options)
+    return RigReader(options.data, names, rigs_per_asset=options.rigs_per_asset, seed=options.seed)
+
+
+def draw_images(
+    rigs: RigViews, slots: Sequence[Slot], saturation_range: tuple[float, float]
+) -> torch.Tensor:
+    """`(B, 3, H, W)` in [-1, 1]: random views, one for each slot, in other colours."""
+    images = images_from_rgb(random_views(rigs, [slot.rng for slot in slots]))
+    return torch.stack(
+        [
+            recolored(image, saturation_range, slot.rng)
+            for image, slot in zip(images, slots, strict=True)
+        ]
+    )
+
+
+def recolored(
+    image: torch.Tensor, saturation_range: tuple[float, float], rng: np.random.Generator
+) -> torch.Tensor:
+    """An image `(3, H, W)` with another saturation and its channels shuffled; white stays white."""
+    grey = image.mean(dim=0, keepdim=True)
+    strong = (grey + rng.uniform(*saturation_range) * (image - grey)).clamp(-1.0, 1.0)
+    return strong[torch.from_numpy(rng.permutation(3))]
 
 
 @torch.no_grad()
@@ -138,17 +153,17 @@ def _normalise(vae: AutoencoderKL, rgb: np.ndarray) -> None:
     normalise_latents(vae, latents.mean((0, 2, 3)), latents.std((0, 2, 3)))
 
 
-def draw_views(rigs: RigViews, count: int, rng: np.random.Generator) -> np.ndarray:
-    """`(count, H, W, 3)` random views of random rigs."""
+def random_views(rigs: RigViews, rngs: Sequence[np.random.Generator]) -> np.ndarray:
+    """`(B, H, W, 3)` random views of random rigs, one for each generator."""
     num_rigs, num_views = rigs.rgb.shape[:2]
-    return rigs.rgb[rng.integers(num_rigs, size=count), rng.integers(num_views, size=count)]
+    return np.stack([rigs.rgb[rng.integers(num_rigs), rng.integers(num_views)] for rng in rngs])
 
 
 @torch.no_grad()
 def validate_autoencoder(vae: AutoencoderKL, data_dir: Path, folder: Path) -> float | None:
     """Mean PSNR in dB over two views of each unseen object rendered so far; writes `sheet.png`."""
-    reader = RigReader(data_dir, "val", rigs_per_asset=1, num_assets=NUM_VALIDATION_OBJECTS)
-    rigs = reader.read_new()
+    names = read_split(data_dir, "val")[:NUM_VALIDATION_OBJECTS]
+    rigs = RigReader(data_dir, names, rigs_per_asset=1).read_new()
     if not len(rigs.rgb):
         return None
     rgb = np.concatenate([rigs.rgb[:, 0], rigs.rgb[:, 4]])

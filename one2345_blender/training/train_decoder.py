@@ -9,19 +9,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import torch
 from diffusers import AutoencoderKL
+from torch import nn
 
-from ..pipeline.zero123.image_conditioning import (
-    decode_latents,
-    encode_latents,
-    images_from_rgb,
-)
-from .run_folder import RunFolder, run_options
-from .train_autoencoder import decoding_loss, draw_views, recolored, validate_autoencoder
-from .training_loop import TrainingLoop
-from .view_data import RigReader
+from ..pipeline.zero123.image_conditioning import decode_latents, encode_latents
+from .run_folder import RunFolder
+from .train_autoencoder import decoding_loss, draw_images, train_reader, validate_autoencoder
+from .training_loop import TrainingLoop, TrainingOptions, options_from, options_parser
 
 BATCH_SIZE = 8
 PEAK_LEARNING_RATE = 1e-3
@@ -35,73 +30,61 @@ VALIDATE_EVERY_S = 120.0
 
 def main(argv: list[str]) -> None:
     """`python -m one2345_blender.training decoder`."""
-    args = run_options("decoder", __doc__).parse_args(argv)
-    torch.set_num_threads(args.threads)
-    train_decoder(
-        args.data, minutes=args.minutes, resume=args.resume, rigs_per_asset=args.rigs_per_asset
-    )
+    train_decoder(options_from(options_parser("decoder", __doc__).parse_args(argv)))
 
 
-def train_decoder(data_dir: Path, *, minutes: float, resume: bool, rigs_per_asset: int) -> Path:
+def train_decoder(options: TrainingOptions) -> Path:
     """Train, then write the autoencoder with the new decoder in diffusers' layout.
 
     Args:
-        data_dir: Holds `renders`, `split.json` and the trained `autoencoder/vae`; the run goes to
-            `decoder` in it.
-        minutes: Time of the whole run, sittings before a resumption included.
-        resume: Go on from the saved state.
-        rigs_per_asset: At most so many rigs of each object are read.
+        options: `data` holds `renders`, `split.json` and the trained `autoencoder/vae`; the run
+            goes to `decoder` in it.
 
     Returns:
         The folder of the autoencoder.
     """
-    run = RunFolder(data_dir / "decoder")
-    rng = np.random.default_rng()
-    rigs = RigReader(data_dir, "train", rigs_per_asset=rigs_per_asset, rng=rng).read_new()
-    vae = AutoencoderKL.from_pretrained(data_dir / "autoencoder" / "vae")
+    run = RunFolder(options.data / "decoder")
+    rigs = train_reader(options).read_new()
+    vae = AutoencoderKL.from_pretrained(options.data / "autoencoder" / "vae")
     vae.to(memory_format=torch.channels_last)
-    trained = [*vae.post_quant_conv.parameters(), *vae.decoder.parameters()]
-    optimizer = torch.optim.AdamW(trained, betas=(0.9, 0.98), weight_decay=0.01)
+    vae.encoder.requires_grad_(False)
+    vae.quant_conv.requires_grad_(False)
+    trained = [parameter for parameter in vae.parameters() if parameter.requires_grad]
     loop = TrainingLoop(
         run,
-        {"vae": vae},
-        optimizer,
-        minutes=minutes,
-        resume=resume,
+        DecoderObjective(vae),
+        torch.optim.AdamW(trained, betas=(0.9, 0.98), weight_decay=0.01),
+        options,
         batch_size=BATCH_SIZE,
         peak_rate=PEAK_LEARNING_RATE,
         decay_fraction=0.7,
     )
 
-    def step() -> dict[str, float]:
-        images = recolored(images_from_rgb(draw_views(rigs, BATCH_SIZE, rng)), SATURATION_RANGE)
-        return {"loss": _train_step(vae, trained, optimizer, images)}
-
     def log_score() -> None:
-        loop.log(psnr_db=validate_autoencoder(vae, data_dir, run.path))
+        loop.log(psnr_db=validate_autoencoder(vae, options.data, run.path))
 
     loop.every(VALIDATE_EVERY_S, log_score)
-    loop.take_steps(step)
-    log_score()
-    vae.save_pretrained(run.path / "vae")
+    loop.take_steps(lambda slots: draw_images(rigs, slots, SATURATION_RANGE))
+    if loop.is_first:
+        log_score()
+        vae.save_pretrained(run.path / "vae")
     return run.path / "vae"
 
 
-def _train_step(
-    vae: AutoencoderKL,
-    trained: list[torch.nn.Parameter],
-    optimizer: torch.optim.Optimizer,
-    images: torch.Tensor,
-) -> float:
-    with torch.autocast("cpu", torch.bfloat16):
-        with torch.no_grad():
-            latents = encode_latents(vae, images)
-        decoded = decode_latents(vae, latents + LATENT_NOISE * torch.randn_like(latents)).float()
-    background = (images.amin(dim=1, keepdim=True) > BACKGROUND_FROM_VALUE).float()
-    halo = (background * (decoded - images)).abs().mean()
-    loss = decoding_loss(decoded, images) + BACKGROUND_WEIGHT * halo
-    optimizer.zero_grad()
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(trained, 1.0)
-    optimizer.step()
-    return loss.item()
+class DecoderObjective(nn.Module):
+    """Views from their latents, sharp against a white background."""
+
+    def __init__(self, vae: AutoencoderKL) -> None:
+        super().__init__()
+        self.vae = vae
+
+    def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
+        """`images` `(B, 3, H, W)` in [-1, 1]."""
+        with torch.autocast(images.device.type, torch.bfloat16):
+            with torch.no_grad():
+                latents = encode_latents(self.vae, images)
+            noise = LATENT_NOISE * torch.randn_like(latents)
+            decoded = decode_latents(self.vae, latents + noise).float()
+        background = (images.amin(dim=1, keepdim=True) > BACKGROUND_FROM_VALUE).float()
+        halo = (background * (decoded - images)).abs().mean()
+        return {"loss": decoding_loss(decoded, images) + BACKGROUND_WEIGHT * halo}

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,8 +22,15 @@ from ..pipeline.lifting.photo_elevation import (
 from ..pipeline.view_schedule import method_viewpoints
 from .lifting_data import random_colours
 from .renders import load_rigs
-from .run_folder import RunFolder, run_options
-from .training_loop import TrainingLoop
+from .run_folder import RunFolder
+from .training_loop import (
+    Slot,
+    TrainingLoop,
+    TrainingOptions,
+    options_from,
+    options_parser,
+    share_of,
+)
 from .view_data import rendered_ids
 
 BATCH_SIZE = 64
@@ -47,63 +55,54 @@ class PosedViews:
 
 def main(argv: list[str]) -> None:
     """`python -m one2345_blender.training elevation`."""
-    args = run_options("elevation", __doc__).parse_args(argv)
-    torch.set_num_threads(args.threads)
-    train_elevation(
-        args.data, minutes=args.minutes, resume=args.resume, rigs_per_asset=args.rigs_per_asset
-    )
+    train_elevation(options_from(options_parser("elevation", __doc__).parse_args(argv)))
 
 
-def train_elevation(data_dir: Path, *, minutes: float, resume: bool, rigs_per_asset: int) -> Path:
+def train_elevation(options: TrainingOptions) -> Path:
     """Train, then write the network in diffusers' layout.
 
     Args:
-        data_dir: Holds `renders` and `split.json`; the run goes to `elevation` in it.
-        minutes: Time of the whole run, sittings before a resumption included.
-        resume: Go on from the saved state.
-        rigs_per_asset: At most so many rigs of each object are read.
+        options: `data` holds `renders` and `split.json`; the run goes to `elevation` in it.
 
     Returns:
         The folder of the network.
     """
-    run = RunFolder(data_dir / "elevation")
-    rng = np.random.default_rng()
-    data = read_posed_views(data_dir, "train", rigs_per_asset=rigs_per_asset)
-    validation = read_posed_views(data_dir, "val", rigs_per_asset=1, photos_only=True)
+    run = RunFolder(options.data / "elevation")
+    names = share_of(rendered_ids(options.data, "train"), options)
+    data = read_posed_views(options.data, names, rigs_per_asset=options.rigs_per_asset)
+    validation = read_posed_views(
+        options.data, rendered_ids(options.data, "val"), rigs_per_asset=1, photos_only=True
+    )
     network = PhotoElevation()
-    modules: dict[str, nn.Module] = {"network": network}
-    optimizer = torch.optim.AdamW(network.parameters(), weight_decay=0.05, fused=True)
-    run.log(event="start", views=len(data.rgba), parameters=network.num_parameters())
     loop = TrainingLoop(
         run,
-        modules,
-        optimizer,
-        minutes=minutes,
-        resume=resume,
+        ElevationObjective(network),
+        torch.optim.AdamW(network.parameters(), weight_decay=0.05, fused=True),
+        options,
         batch_size=BATCH_SIZE,
         peak_rate=PEAK_LEARNING_RATE,
         decay_fraction=0.6,
     )
+    loop.log(event="start", views=len(data.rgba), parameters=network.num_parameters())
 
-    def log_scores() -> None:
+    def export_and_score() -> None:
+        network.save_pretrained(run.path / "photo_elevation")
         loop.log(scores=validate(network, validation))
 
-    loop.every(VALIDATE_EVERY_S, log_scores)
-    loop.take_steps(
-        lambda: {"loss": train_step(network, optimizer, *draw_photos(data, BATCH_SIZE, rng))}
-    )
-    log_scores()
-    network.eval().save_pretrained(run.path / "photo_elevation")
+    loop.every(VALIDATE_EVERY_S, export_and_score)
+    loop.take_steps(lambda slots: draw_photos(data, slots))
+    if loop.is_first:
+        export_and_score()
     return run.path / "photo_elevation"
 
 
 def read_posed_views(
-    data_dir: Path, part: str, *, rigs_per_asset: int, photos_only: bool = False
+    data_dir: Path, asset_ids: list[str], *, rigs_per_asset: int, photos_only: bool = False
 ) -> PosedViews:
-    """The usable views of one part of the split, at most `rigs_per_asset` rigs of each object."""
+    """Some usable views of at most `rigs_per_asset` rigs of each object, or only their photos."""
     rgba, elevation_deg = [], []
     low, high = PHOTO_ELEVATIONS_DEG
-    for asset_id in rendered_ids(data_dir, part):
+    for asset_id in asset_ids:
         rigs = load_rigs(data_dir / "renders" / f"{asset_id}.npz")
         for rig in range(min(rigs_per_asset, len(rigs.rgb))):
             viewpoints = method_viewpoints(float(rigs.elevation_deg[rig]))
@@ -120,20 +119,21 @@ def _spread(values: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     return values[:: -(-len(values) // count)]
 
 
-def train_step(
-    network: PhotoElevation, optimizer: torch.optim.Optimizer, photos: Tensor, elevation_deg: Tensor
-) -> float:
-    """One step of classification into blurred bins; returns the loss."""
-    distance = elevation_deg[:, None] - ELEVATION_BINS_DEG
-    bins = torch.softmax(-0.5 * (distance / BIN_SPREAD_DEG) ** 2, dim=-1)
-    network.train()
-    with torch.autocast("cpu", torch.bfloat16):
-        logits = network(photos)
-    loss = F.cross_entropy(logits.float(), bins)
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
-    return loss.item()
+class ElevationObjective(nn.Module):
+    """Classification of photos into blurred bins of their elevations."""
+
+    def __init__(self, network: PhotoElevation) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+        """`batch`: photos `(B, 4, S, S)` and their elevations `(B,)` in degrees."""
+        photos, elevation_deg = batch
+        distance = elevation_deg[:, None] - ELEVATION_BINS_DEG.to(elevation_deg)
+        bins = torch.softmax(-0.5 * (distance / BIN_SPREAD_DEG) ** 2, dim=-1)
+        with torch.autocast(photos.device.type, torch.bfloat16):
+            logits = self.network(photos)
+        return {"loss": F.cross_entropy(logits.float(), bins)}
 
 
 def validate(network: PhotoElevation, photos: PosedViews) -> dict[str, float]:
@@ -150,20 +150,21 @@ def validate(network: PhotoElevation, photos: PosedViews) -> dict[str, float]:
     }
 
 
-def draw_photos(views: PosedViews, count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Random views, cropped around the object as photos are, and their elevations.
+def draw_photos(views: PosedViews, slots: Sequence[Slot]) -> tuple[Tensor, Tensor]:
+    """Random views, one for each slot, cropped around the object as photos are.
 
     Returns:
-        `(B, 4, S, S)` sRGB on white and mask, 0..1, and `(B,)` degrees.
+        `(B, 4, S, S)` sRGB on white and mask, 0..1, and `(B,)` elevations in degrees.
     """
-    chosen = rng.integers(len(views.rgba), size=count)
+    chosen = [slot.rng.integers(len(views.rgba)) for slot in slots]
     pictures = []
-    for rgba in views.rgba[chosen]:
+    for slot, rgba in zip(slots, views.rgba[chosen], strict=True):
         mask = rgba[..., 3]
-        recoloured = np.dstack([random_colours(rng)(rgba[..., :3], mask), mask])
-        pictures.append(recoloured[:, ::-1] if rng.random() < 0.5 else recoloured)
+        recoloured = np.dstack([random_colours(slot.rng)(rgba[..., :3], mask), mask])
+        pictures.append(recoloured[:, ::-1] if slot.rng.random() < 0.5 else recoloured)
     images = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 255.0
-    theta = torch.from_numpy(np.stack([_photo_crop(image[3].numpy(), rng) for image in images]))
+    crops = [_photo_crop(i[3].numpy(), s.rng) for i, s in zip(images, slots, strict=True)]
+    theta = torch.from_numpy(np.stack(crops))
     grid = F.affine_grid(theta, list(images.shape), align_corners=False)
     # white outside the picture, empty in the mask
     ground = torch.tensor([1.0, 1.0, 1.0, 0.0])[:, None, None]

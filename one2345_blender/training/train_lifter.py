@@ -6,8 +6,8 @@ from __future__ import annotations
 import copy
 from pathlib import Path
 
-import numpy as np
 import torch
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..pipeline.lifting.photo_lifter import PhotoLifter
@@ -20,9 +20,10 @@ from .lifting_data import (
     draw_batch,
     join_photos,
 )
-from .run_folder import RunFolder, run_options
-from .training_loop import TrainingLoop, average_weights
+from .run_folder import RunFolder
+from .training_loop import TrainingLoop, TrainingOptions, options_from, options_parser, share_of
 from .validate_lifter import validate_lifter
+from .view_data import read_split
 
 BATCH_SIZE = 16
 PEAK_LEARNING_RATE = 1e-3
@@ -35,95 +36,85 @@ VALIDATE_EVERY_S = 600.0
 
 def main(argv: list[str]) -> None:
     """`python -m one2345_blender.training lifter`."""
-    args = run_options("lifter", __doc__).parse_args(argv)
-    torch.set_num_threads(args.threads)
-    train_lifter(
-        args.data, minutes=args.minutes, resume=args.resume, rigs_per_asset=args.rigs_per_asset
-    )
+    train_lifter(options_from(options_parser("lifter", __doc__).parse_args(argv)))
 
 
-def train_lifter(data_dir: Path, *, minutes: float, resume: bool, rigs_per_asset: int) -> Path:
+def train_lifter(options: TrainingOptions) -> Path:
     """Train, then write the averaged network in diffusers' layout.
 
     Args:
-        data_dir: Holds `renders` and `split.json`; the run goes to `lifter` in it, its examples
-            to `lifting`.
-        minutes: Time of the whole run, sittings before a resumption included.
-        resume: Go on from the saved state.
-        rigs_per_asset: At most so many rigs of each object are read.
+        options: `data` holds `renders` and `split.json`; the run goes to `lifter` in it, its
+            examples to `lifting`.
 
     Returns:
         The folder of the network.
     """
-    run = RunFolder(data_dir / "lifter")
-    rng = np.random.default_rng()
-    reader = PhotoReader(data_dir, "train", rigs_per_asset)
-    data = join_photos(reader.read_new())
-    network = PhotoLifter(num_depths=NUM_DEPTHS)
-    network.to(memory_format=torch.channels_last)
-    averaged = copy.deepcopy(network).eval().requires_grad_(False)
-    optimizer = torch.optim.AdamW(
-        network.parameters(), betas=(0.9, 0.99), weight_decay=0.01, fused=True
+    run = RunFolder(options.data / "lifter")
+    reader = PhotoReader(
+        options.data, share_of(read_split(options.data, "train"), options), options.rigs_per_asset
     )
-    run.log(event="start", photos=len(data.photo), parameters=network.num_parameters())
+    data = join_photos(reader.read_new())
+    objective = LiftingObjective(PhotoLifter(num_depths=NUM_DEPTHS))
+    objective.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    averaged = copy.deepcopy(objective).eval().requires_grad_(False)
+    optimizer = torch.optim.AdamW(
+        objective.parameters(), betas=(0.9, 0.99), weight_decay=0.01, fused=True
+    )
     loop = TrainingLoop(
         run,
-        {"network": network, "averaged": averaged},
+        objective,
         optimizer,
-        minutes=minutes,
-        resume=resume,
+        options,
         batch_size=BATCH_SIZE,
         peak_rate=PEAK_LEARNING_RATE,
         decay_fraction=0.5,
+        averaged=averaged,
     )
-
-    def step() -> dict[str, float]:
-        losses = train_step(network, optimizer, draw_batch(data, BATCH_SIZE, rng))
-        average_weights(averaged, network, loop.progress.step)
-        return losses
+    loop.log(event="start", photos=len(data.photo), parameters=averaged.network.num_parameters())
 
     def read_new() -> None:
         nonlocal data
         data = join_photos([data, *reader.read_new()])
 
     def export_and_score() -> None:
-        averaged.save_pretrained(run.path / "photo_lifter")
+        averaged.network.save_pretrained(run.path / "photo_lifter")
         sheet_path = run.path / f"sheet_{loop.progress.step}.png"
-        loop.log(photos=len(data.photo), scores=validate_lifter(averaged, data_dir, sheet_path))
+        scores = validate_lifter(averaged.network, options.data, sheet_path)
+        loop.log(photos=len(data.photo), scores=scores)
 
-    loop.every(READ_EVERY_S, read_new)
+    loop.every(READ_EVERY_S, read_new, everywhere=True)
     loop.every(VALIDATE_EVERY_S, export_and_score)
-    loop.take_steps(step)
-    export_and_score()
+    loop.take_steps(lambda slots: draw_batch(data, slots))
+    if loop.is_first:
+        export_and_score()
     return run.path / "photo_lifter"
 
 
-def train_step(
-    network: PhotoLifter, optimizer: torch.optim.Optimizer, batch: LiftingBatch
-) -> dict[str, float]:
-    """One step; returns the losses.
+class LiftingObjective(nn.Module):
+    """What the lifter learns: cross-entropy where the photo shows the object, squared colour errors
+    on its surface and in another view of it."""
 
-    Cross-entropy counts where the photo shows the object, squared colour errors on its surface and
-    in another view of it.
-    """
-    with torch.autocast("cpu", torch.bfloat16):
-        lifted = network(batch.photo)
-    logit = lifted.logit[:, 0]
-    cover = F.max_pool2d(lifted.cover, lifted.cover.shape[-1] // logit.shape[-1]).expand_as(logit)
-    inside_loss = F.binary_cross_entropy_with_logits(logit, batch.is_inside, weight=cover)
-    inside_loss = inside_loss * cover.numel() / cover.sum()
-    _, rgb = lifted.at(batch.surface_points)
-    color_loss = F.mse_loss(rgb, batch.surface_rgb)
-    K = subsampled_intrinsics(OTHER_VIEW_SIZE_PX, batch.photo.shape[-1] // OTHER_VIEW_SIZE_PX)
-    view = lifted.render(batch.photo_from_view, K, OTHER_VIEW_SIZE_PX, NUM_RAY_SAMPLES)
-    view_loss = F.mse_loss(view, batch.view)
-    loss = inside_loss + COLOR_WEIGHT * color_loss + VIEW_WEIGHT * view_loss
-    optimizer.zero_grad()
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-    optimizer.step()
-    return {
-        "inside": inside_loss.item(),
-        "color": color_loss.item(),
-        "view": view_loss.item(),
-    }
+    def __init__(self, network: PhotoLifter) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, batch: LiftingBatch) -> dict[str, Tensor]:
+        """Losses, every example counting the same."""
+        with torch.autocast(batch.photo.device.type, torch.bfloat16):
+            lifted = self.network(batch.photo)
+        logit = lifted.logit[:, 0]
+        block = lifted.cover.shape[-1] // logit.shape[-1]
+        cover = F.max_pool2d(lifted.cover, block).expand_as(logit)
+        errors = F.binary_cross_entropy_with_logits(
+            logit, batch.is_inside, weight=cover, reduction="none"
+        )
+        inside = (errors.sum((1, 2, 3)) / cover.sum((1, 2, 3)).clamp_min(1.0)).mean()
+        _, rgb = lifted.at(batch.surface_points)
+        color = F.mse_loss(rgb, batch.surface_rgb)
+        K = subsampled_intrinsics(OTHER_VIEW_SIZE_PX, batch.photo.shape[-1] // OTHER_VIEW_SIZE_PX)
+        shown = lifted.render(
+            batch.photo_from_view, K.to(logit.device), OTHER_VIEW_SIZE_PX, NUM_RAY_SAMPLES
+        )
+        view = F.mse_loss(shown, batch.view)
+        loss = inside + COLOR_WEIGHT * color + VIEW_WEIGHT * view
+        return {"loss": loss, "inside": inside, "color": color, "view": view}

@@ -10,9 +10,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..pipeline.lifting.photo_lifter import PhotoLifter
@@ -21,16 +20,20 @@ from ..pipeline.reconstruction.reconstructor import SparseNeuSReconstructor
 from .framing import MAX_OBJECT_RADIUS, VIEW_SIZE_PX
 from .reconstruction_data import ReconstructionData, ReconstructionExample
 from .run_folder import RunFolder
-from .training_loop import TrainingLoop
+from .training_loop import (
+    TrainingLoop,
+    TrainingOptions,
+    options_from,
+    options_parser,
+    share_of,
+)
 from .validate_reconstruction import mean_scores, validate
 from .view_data import rendered_ids
 
 SURFACE_SEARCH_STRIDE = 4
-MODULE_NAME = "reconstructor"
 COLOR_WEIGHT = 0.2
 INSIDE_WEIGHT = 2.0
 """Of points inside the object: views that contradict each other would carve too much away."""
-GRADIENT_NORM_LIMIT = 1.0
 
 
 def embedded_reconstructor(
@@ -48,24 +51,34 @@ def embedded_reconstructor(
     )
 
 
-def losses(
-    reconstructor: SparseNeuSReconstructor, example: ReconstructionExample
-) -> dict[str, Tensor]:
-    """`sdf`: weighted mean absolute error in volume units; `color`: mean absolute error."""
-    sources = example.sources
-    volume = reconstructor.encode(
-        sources.rgb, sources.c2w, sources.K, sources.reference_c2w, guess=sources.guess
-    )
-    frame = volume.frame
-    sdf = reconstructor.sdf(volume, frame.to_volume(example.points))
-    surface = frame.to_volume(example.surface_points)
-    color = reconstructor.color(volume, surface, _normals(reconstructor, volume, surface))
-    error = (sdf - example.sdf / frame.radius).abs()
-    weight = torch.where(example.sdf < 0, INSIDE_WEIGHT, 1.0)
-    return {
-        "sdf": (weight * error).mean(),
-        "color": F.l1_loss(color, example.surface_rgb),
-    }
+class ReconstructionObjective(nn.Module):
+    """Signed distance and colour of examples, directly from rendered depth."""
+
+    def __init__(self, reconstructor: SparseNeuSReconstructor) -> None:
+        super().__init__()
+        self.reconstructor = reconstructor
+
+    def forward(self, examples: list[ReconstructionExample]) -> dict[str, Tensor]:
+        """`sdf`: weighted mean absolute error in volume units; `color`: mean absolute error."""
+        each = [self._losses(example) for example in examples]
+        means = {name: torch.stack([loss[name] for loss in each]).mean() for name in each[0]}
+        return {"loss": means["sdf"] + COLOR_WEIGHT * means["color"], **means}
+
+    def _losses(self, example: ReconstructionExample) -> dict[str, Tensor]:
+        reconstructor, sources = self.reconstructor, example.sources
+        volume = reconstructor.encode(
+            sources.rgb, sources.c2w, sources.K, sources.reference_c2w, guess=sources.guess
+        )
+        frame = volume.frame
+        sdf = reconstructor.sdf(volume, frame.to_volume(example.points))
+        surface = frame.to_volume(example.surface_points)
+        color = reconstructor.color(volume, surface, _normals(reconstructor, volume, surface))
+        error = (sdf - example.sdf / frame.radius).abs()
+        weight = torch.where(example.sdf < 0, INSIDE_WEIGHT, 1.0)
+        return {
+            "sdf": (weight * error).mean(),
+            "color": F.l1_loss(color, example.surface_rgb),
+        }
 
 
 def _normals(
@@ -77,96 +90,69 @@ def _normals(
 
 
 def main(argv: list[str]) -> None:
-    """Train for `--minutes` in all, over as many sittings as it takes."""
-    parser = argparse.ArgumentParser(prog="train-reconstruction", description=__doc__)
-    parser.add_argument("--data", type=Path, default=Path("out/training"))
-    parser.add_argument("--run", type=Path, default=Path("out/training/reconstruction"))
+    """`python -m one2345_blender.training reconstruction`."""
+    parser = options_parser("reconstruction", __doc__)
+    parser.add_argument("--run", type=Path, help="folder of the run; default: in the data's")
     parser.add_argument("--export", type=Path, help="folder for the weights of the best state")
-    parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--validate-every-minutes", type=float, default=8.0)
     parser.add_argument("--num-validation-objects", type=int, default=6)
     parser.add_argument("--learning-rate", type=float, default=2e-3)
     parser.add_argument("--decay-fraction", type=float, default=0.5)
+    parser.add_argument("--batch-size", type=int, default=1, help="objects of a step")
     parser.add_argument("--volume-size", type=int, default=64, help="voxels per axis in training")
     parser.add_argument("--image-size", type=int, default=VIEW_SIZE_PX, help="px, in training")
     parser.add_argument("--export-volume-size", type=int, default=64)
     parser.add_argument("--num-sources", type=int, nargs=2, default=(8, 16), metavar=("MIN", "MAX"))
     parser.add_argument("--num-points", type=int, default=8192)
     parser.add_argument("--num-surface-points", type=int, default=512)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--resume", action="store_true")
-    options = parser.parse_args(argv)
-    train(options)
+    args = parser.parse_args(argv)
+    train_reconstruction(options_from(args), args)
 
 
-def train(options: argparse.Namespace) -> None:
-    """The loop: one example a step, validation and export now and then."""
-    torch.set_num_threads(options.threads)
-    torch.manual_seed(options.seed)
-    run = RunFolder(options.run)
-    reconstructor = embedded_reconstructor(options.volume_size, options.image_size)
-    optimizer = torch.optim.Adam(reconstructor.parameters(), betas=(0.9, 0.99))
-    loop = TrainingLoop(
-        run,
-        {MODULE_NAME: reconstructor},
-        optimizer,
-        minutes=options.minutes,
-        resume=options.resume,
-        batch_size=1,
-        peak_rate=options.learning_rate,
-        decay_fraction=options.decay_fraction,
-    )
+def train_reconstruction(options: TrainingOptions, args: argparse.Namespace) -> None:
+    """Train; validate and export now and then.
+
+    Args:
+        options: `data` holds `renders`, `split.json`, the trained `lifter/photo_lifter` and, as
+            they appear, `predicted` views.
+        args: The command's own options.
+    """
+    run = RunFolder(args.run or options.data / "reconstruction")
+    reconstructor = embedded_reconstructor(args.volume_size, args.image_size)
     lifter = PhotoLifter.from_pretrained(options.data / "lifter" / "photo_lifter")
     data = ReconstructionData(
         options.data,
-        rendered_ids(options.data, "train"),
-        image_size_px=options.image_size,
-        num_points=options.num_points,
-        num_surface_points=options.num_surface_points,
+        share_of(rendered_ids(options.data, "train"), options),
+        image_size_px=args.image_size,
+        num_points=args.num_points,
+        num_surface_points=args.num_surface_points,
         lifter=lifter,
-        seed=options.seed + loop.progress.step,
     )
-    rng = np.random.default_rng(options.seed + loop.progress.step)
-    fewest, most = options.num_sources
-
-    def step() -> dict[str, float]:
-        example = data.draw(int(rng.integers(fewest, most + 1)))
-        step_losses = losses(reconstructor, example)
-        loss = step_losses["sdf"] + COLOR_WEIGHT * step_losses["color"]
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(reconstructor.parameters(), GRADIENT_NORM_LIMIT)
-        optimizer.step()
-        return {name: value.item() for name, value in step_losses.items()}
-
+    loop = TrainingLoop(
+        run,
+        ReconstructionObjective(reconstructor),
+        torch.optim.Adam(reconstructor.parameters(), betas=(0.9, 0.99)),
+        options,
+        batch_size=args.batch_size,
+        peak_rate=args.learning_rate,
+        decay_fraction=args.decay_fraction,
+    )
     best_iou = 0.0
 
     def validate_and_export() -> None:
         nonlocal best_iou
-        best_iou = _validate_and_export(reconstructor, lifter, options, run, loop, best_iou)
+        exported = embedded_reconstructor(args.export_volume_size)
+        exported.load_state_dict(reconstructor.state_dict())
+        names = rendered_ids(options.data, "val")[: args.num_validation_objects]
+        rows = validate(exported.eval(), options.data, names, run.path / "pictures", lifter)
+        scores = mean_scores(rows)
+        loop.log(validation=scores)
+        iou = scores.get("predicted_iou", scores["true_iou"])
+        if iou > best_iou and args.export is not None:
+            exported.half().save_pretrained(args.export)
+        best_iou = max(iou, best_iou)
 
-    loop.every(60.0 * options.validate_every_minutes, validate_and_export)
-    loop.take_steps(step)
-    validate_and_export()
-
-
-def _validate_and_export(
-    reconstructor: SparseNeuSReconstructor,
-    lifter: PhotoLifter,
-    options: argparse.Namespace,
-    run: RunFolder,
-    loop: TrainingLoop,
-    best_iou: float,
-) -> float:
-    """Score at the exported volume size; export if the mean IoU is the best of this sitting."""
-    exported = embedded_reconstructor(options.export_volume_size)
-    exported.load_state_dict(reconstructor.state_dict())
-    names = rendered_ids(options.data, "val")[: options.num_validation_objects]
-    rows = validate(exported.eval(), options.data, names, run.path / "pictures", lifter)
-    scores = mean_scores(rows)
-    loop.log(validation=scores)
-    iou = scores.get("predicted_iou", scores["true_iou"])
-    if iou > best_iou and options.export is not None:
-        exported.half().save_pretrained(options.export)
-    return max(iou, best_iou)
+    loop.every(60.0 * args.validate_every_minutes, validate_and_export)
+    loop.take_steps(lambda slots: [data.draw(args.num_sources, slot.rng) for slot in slots])
+    if loop.is_first:
+        validate_and_export()

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from ..pipeline.segmenter import ForegroundSegmenter
@@ -20,8 +20,14 @@ from .backgrounds import collect_backgrounds
 from .composites import draw_composite
 from .cutouts import load_cutouts, render_cutouts
 from .manifest import read_manifest
-from .run_folder import RunFolder, run_options
-from .training_loop import TrainingLoop
+from .run_folder import RunFolder
+from .training_loop import (
+    Slot,
+    TrainingLoop,
+    TrainingOptions,
+    options_from,
+    options_parser,
+)
 
 BATCH_SIZE = 16
 NUM_FRESH = 5
@@ -37,19 +43,19 @@ EXPORT_DIR = MANIFEST_PATH.parents[1] / "segmenter"
 
 def main(argv: list[str]) -> None:
     """`python -m one2345_blender.training segmenter`."""
-    args = run_options("segmenter", __doc__).parse_args(argv)
-    torch.set_num_threads(args.threads)
-    train_segmenter(args.data, minutes=args.minutes, resume=args.resume)
+    train_segmenter(options_from(options_parser("segmenter", __doc__).parse_args(argv)))
 
 
-def train_segmenter(data_dir: Path, *, minutes: float, resume: bool) -> None:
+def train_segmenter(options: TrainingOptions) -> None:
     """Prepare what is missing, train, and export the weights into the embedded preset.
 
+    A step's composites come from a pool that the earlier steps filled, so that a resumed run does
+    not repeat an uninterrupted one.
+
     Args:
-        data_dir: The run goes to `segmenter` in it, cut-outs and backgrounds beside it.
-        minutes: Time of the whole run, sittings before a resumption included.
-        resume: Go on from the saved state.
+        options: The run goes to `segmenter` in `data`, cut-outs and backgrounds beside it.
     """
+    data_dir = options.data
     backgrounds = collect_backgrounds(data_dir / "backgrounds", BACKGROUNDS_MANIFEST_PATH)
     assets = read_manifest(MANIFEST_PATH).assets
     splits = {name: [a for a in assets if a.split == name] for name in ("train", "val")}
@@ -58,13 +64,11 @@ def train_segmenter(data_dir: Path, *, minutes: float, resume: bool) -> None:
 
     run = RunFolder(data_dir / "segmenter")
     model = ForegroundSegmenter().to(memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.02)
     loop = TrainingLoop(
         run,
-        {"segmenter": model},
-        optimizer,
-        minutes=minutes,
-        resume=resume,
+        SegmenterObjective(model),
+        torch.optim.AdamW(model.parameters(), weight_decay=0.02),
+        options,
         batch_size=BATCH_SIZE,
         peak_rate=PEAK_LEARNING_RATE,
         decay_fraction=0.5,
@@ -80,17 +84,17 @@ def train_segmenter(data_dir: Path, *, minutes: float, resume: bool) -> None:
         load_cutouts(splits["train"], cutouts_dir),
         Pictures.of_split(backgrounds, is_validation=False),
         size_px,
-        np.random.default_rng([loop.progress.step, 1]),
     )
-    run.log(event="start", parameters=model.num_parameters(), cutouts=len(pool.cutouts))
+    loop.log(event="start", parameters=model.num_parameters(), cutouts=len(pool.cutouts))
 
     def log_score() -> None:
         loop.log(iou=validate(model, *validation, run.path))
 
     loop.every(VALIDATE_EVERY_S, log_score)
-    loop.take_steps(lambda: {"loss": train_step(model, optimizer, *pool.next_batch())})
-    log_score()
-    model.eval().half().save_pretrained(EXPORT_DIR)
+    loop.take_steps(pool.draw)
+    if loop.is_first:
+        log_score()
+        model.eval().half().save_pretrained(EXPORT_DIR)
 
 
 class CompositePool:
@@ -100,37 +104,32 @@ class CompositePool:
         cutouts: Objects `(h, w, 4)` uint8.
         pictures: For the backdrops.
         size_px: Side of the composites.
-        rng: Everything random comes from it.
     """
 
     def __init__(
-        self,
-        cutouts: Sequence[NDArray[np.uint8]],
-        pictures: Pictures,
-        size_px: int,
-        rng: np.random.Generator,
+        self, cutouts: Sequence[NDArray[np.uint8]], pictures: Pictures, size_px: int
     ) -> None:
         self.cutouts = cutouts
         self._pictures = pictures
         self._size_px = size_px
-        self._rng = rng
         self._samples: list[tuple[NDArray[np.uint8], NDArray[np.uint8]]] = []
 
-    def next_batch(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """Pictures `(B, S, S, 3)` and masks `(B, S, S)`."""
-        num_fresh = BATCH_SIZE if len(self._samples) < 8 * BATCH_SIZE else NUM_FRESH
-        for _ in range(num_fresh):
-            sample = draw_composite(self.cutouts, self._pictures, self._size_px, self._rng)
+    def draw(self, slots: Sequence[Slot]) -> tuple[Tensor, Tensor]:
+        """Pictures `(B, S, S, 3)` and masks `(B, S, S)`, uint8."""
+        num_fresh = len(slots) if len(self._samples) < 8 * len(slots) else NUM_FRESH
+        for slot in slots[:num_fresh]:
+            sample = draw_composite(self.cutouts, self._pictures, self._size_px, slot.rng)
             if len(self._samples) < POOL_SIZE:
                 self._samples.append(sample)
             else:
-                self._samples[self._rng.integers(POOL_SIZE)] = sample
-        chosen = self._rng.integers(len(self._samples), size=BATCH_SIZE)
-        rgb = np.array([self._samples[i][0] for i in chosen])
-        mask = np.array([self._samples[i][1] for i in chosen])
-        if self._rng.random() < 0.5:
-            rgb, mask = rgb[:, :, ::-1], mask[:, :, ::-1]
-        return np.ascontiguousarray(rgb), np.ascontiguousarray(mask)
+                self._samples[slot.rng.integers(POOL_SIZE)] = sample
+        rgb, mask = [], []
+        for slot in slots:
+            picture, cover = self._samples[slot.rng.integers(len(self._samples))]
+            turn = 1 if slot.rng.random() < 0.5 else -1
+            rgb.append(picture[:, ::turn])
+            mask.append(cover[:, ::turn])
+        return torch.from_numpy(np.array(rgb)), torch.from_numpy(np.array(mask))
 
 
 def draw_batch(
@@ -147,22 +146,19 @@ def draw_batch(
     return np.array(rgb), np.array(masks)
 
 
-def train_step(
-    model: ForegroundSegmenter,
-    optimizer: torch.optim.Optimizer,
-    rgb: NDArray[np.uint8],
-    mask: NDArray[np.uint8],
-) -> float:
-    """One step on `rgb (B, S, S, 3)`, `mask (B, S, S)`; returns the loss."""
-    model.train()
-    with torch.autocast("cpu", torch.bfloat16):
-        logits = model(_images(rgb))[:, 0]
-    loss = segmentation_loss(logits.float(), torch.from_numpy(mask) / 255.0)
-    optimizer.zero_grad()
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    optimizer.step()
-    return loss.item()
+class SegmenterObjective(nn.Module):
+    """The mask of a composite's object."""
+
+    def __init__(self, model: ForegroundSegmenter) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+        """`batch`: `rgb (B, S, S, 3)` and `mask (B, S, S)`, uint8."""
+        rgb, mask = batch
+        with torch.autocast(rgb.device.type, torch.bfloat16):
+            logits = self.model(_images(rgb))[:, 0]
+        return {"loss": segmentation_loss(logits.float(), mask / 255.0)}
 
 
 def segmentation_loss(logits: Tensor, target: Tensor) -> Tensor:
@@ -179,7 +175,8 @@ def validate(
 ) -> float:
     """Mean IoU on `rgb (N, S, S, 3)`, `mask (N, S, S)`; writes the first 24 to `sheet.png`."""
     model.eval()
-    predicted = torch.cat([model(_images(part))[:, 0] > 0.0 for part in np.array_split(rgb, 12)])
+    parts = torch.from_numpy(rgb).to(model.device).tensor_split(12)
+    predicted = torch.cat([model(_images(part))[:, 0] > 0.0 for part in parts]).cpu()
     found, true = predicted.numpy(), mask > 127
     iou = (found & true).sum((1, 2)) / np.maximum(1, (found | true).sum((1, 2)))
     shown = np.where(found[:24, ..., None], rgb[:24], rgb[:24] // 4)
@@ -192,6 +189,6 @@ def validate(
     return round(float(iou.mean()), 4)
 
 
-def _images(rgb: NDArray[np.uint8]) -> Tensor:
-    images = torch.from_numpy(rgb).permute(0, 3, 1, 2).float() / 127.5 - 1.0
+def _images(rgb: Tensor) -> Tensor:
+    images = rgb.permute(0, 3, 1, 2).float() / 127.5 - 1.0
     return images.contiguous(memory_format=torch.channels_last)

@@ -7,7 +7,7 @@ Its first guess of each view comes from the trained lifter, as it will when it i
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,17 +22,24 @@ from ..pipeline.lifting.photo_lifter import PhotoLifter
 from ..pipeline.zero123.camera_projection import camera_condition
 from ..pipeline.zero123.image_conditioning import encode_latents, encode_tokens, images_from_rgb
 from ..pipeline.zero123.pipeline_zero123 import Zero123Pipeline
-from .run_folder import RunFolder, run_options
-from .training_loop import TrainingLoop, average_weights
+from .run_folder import RunFolder
+from .train_autoencoder import train_reader
+from .training_loop import (
+    Slot,
+    TrainingLoop,
+    TrainingOptions,
+    options_from,
+    options_parser,
+)
 from .validate_lifter import guessed_views
 from .validate_views import validate_views
 from .view_data import (
     RigReader,
     RigViews,
-    ViewPairs,
     draw_pairs,
     join_rigs,
     one_near_view_each,
+    read_split,
 )
 from .view_networks import new_scheduler, new_view_networks
 
@@ -58,126 +65,150 @@ class LatentRigs:
     """Like `latents`: what the lifter shows of the photo's object there."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class ViewBatch:
+    """What one training step sees."""
+
+    clean: torch.Tensor
+    """`(B, C, h, w)` latents of the wanted views."""
+    condition: torch.Tensor
+    """`(B, 2C, h, w)` latents of the given views, and of what the lifter guesses of the wanted."""
+    photo: torch.Tensor
+    """`(B, 3, H, W)` the given views, in [-1, 1]."""
+    camera: torch.Tensor
+    """`(B, 4)` from `camera_condition`."""
+    keep: torch.Tensor
+    """`(B, 1)`: 0 where the network is told nothing, which guidance needs."""
+    noise: torch.Tensor
+    """Like `clean`."""
+    noise_level: torch.Tensor
+    """`(B,)` 0..1 of the scheduler's timesteps."""
+
+
 def main(argv: list[str]) -> None:
     """`python -m one2345_blender.training views`."""
-    args = run_options("views", __doc__).parse_args(argv)
-    torch.set_num_threads(args.threads)
-    train_views(
-        args.data, minutes=args.minutes, resume=args.resume, rigs_per_asset=args.rigs_per_asset
-    )
+    train_views(options_from(options_parser("views", __doc__).parse_args(argv)))
 
 
-def train_views(data_dir: Path, *, minutes: float, resume: bool, rigs_per_asset: int) -> Path:
+def train_views(options: TrainingOptions) -> Path:
     """Train, then write the pipeline with the averaged weights in diffusers' layout.
 
     Args:
-        data_dir: Holds `renders`, `split.json` and the trained `decoder/vae`,
+        options: `data` holds `renders`, `split.json` and the trained `decoder/vae`,
             `lifter/photo_lifter` and `elevation/photo_elevation`; the run goes to `views` in it.
-        minutes: Time of the whole run, sittings before a resumption included.
-        resume: Go on from the saved state.
-        rigs_per_asset: At most so many rigs of each object are read.
 
     Returns:
         The folder of the pipeline.
     """
-    run = RunFolder(data_dir / "views")
-    rng = np.random.default_rng()
-    encoders = ViewEncoders.trained(data_dir, rng)
-    reader = RigReader(data_dir, "train", rigs_per_asset=rigs_per_asset, rng=rng)
-    data = encoders.encode(reader.read_new(max_assets=ASSETS_PER_READING))
-    networks = new_view_networks()
-    networks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    averaged = copy.deepcopy(networks).eval().requires_grad_(False)
-    optimizer = torch.optim.AdamW(
-        networks.parameters(), betas=(0.9, 0.99), weight_decay=0.01, fused=True
-    )
+    run = RunFolder(options.data / "views")
+    encoders = ViewEncoders.trained(options.data, options.seed)
+    reader = train_reader(options)
+    assets_per_reading = None if options.steps else ASSETS_PER_READING
+    data = encoders.encode(reader.read_new(max_assets=assets_per_reading))
     scheduler = new_scheduler()
+    objective = ViewObjective(new_view_networks(), scheduler)
+    objective.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    averaged = copy.deepcopy(objective).eval().requires_grad_(False)
     pipeline = Zero123Pipeline(
         vae=encoders.vae,
         scheduler=scheduler,
         eta=0.0,
         drops_largest_timestep=False,
         initial_noise_scale=INITIAL_NOISE_SCALE,
-        **averaged,
+        **averaged.networks,
     )
-    run.log(
-        event="start",
-        rigs=len(data.latents),
-        parameters={name: sum(p.numel() for p in m.parameters()) for name, m in networks.items()},
+    optimizer = torch.optim.AdamW(
+        objective.parameters(), betas=(0.9, 0.99), weight_decay=0.01, fused=True
     )
     loop = TrainingLoop(
         run,
-        {"networks": networks, "averaged": averaged},
+        objective,
         optimizer,
-        minutes=minutes,
-        resume=resume,
+        options,
         batch_size=BATCH_SIZE,
         peak_rate=PEAK_LEARNING_RATE,
         decay_fraction=0.4,
+        averaged=averaged,
     )
-
-    def step() -> dict[str, float]:
-        pairs = draw_pairs(data.rigs, BATCH_SIZE, rng)
-        loss = train_step(networks, scheduler, optimizer, data, pairs)
-        average_weights(averaged, networks, loop.progress.step)
-        return {"loss": loss}
+    parameters = {
+        name: sum(p.numel() for p in network.parameters())
+        for name, network in averaged.networks.items()
+    }
+    loop.log(event="start", rigs=len(data.latents), parameters=parameters)
 
     def read_new() -> None:
         nonlocal data
-        new = reader.read_new(max_assets=ASSETS_PER_READING)
+        new = reader.read_new(max_assets=assets_per_reading)
         data = join_latents(data, encoders.encode(new)) if len(new.rgb) else data
 
     def export_and_score() -> None:
         pipeline.save_pretrained(run.path / "pipeline")
         sheet_path = run.path / f"sheet_{loop.progress.step}.png"
-        loop.log(rigs=len(data.latents), scores=_validate(pipeline, encoders, data_dir, sheet_path))
+        scores = _validate(pipeline, encoders, options.data, sheet_path)
+        loop.log(rigs=len(data.latents), scores=scores)
 
-    loop.every(READ_EVERY_S, read_new)
+    loop.every(READ_EVERY_S, read_new, everywhere=True)
     loop.every(VALIDATE_EVERY_S, export_and_score)
-    loop.take_steps(step)
-    export_and_score()
+    loop.take_steps(lambda slots: draw_view_batch(data, slots))
+    if loop.is_first:
+        export_and_score()
     return run.path / "pipeline"
 
 
-def train_step(
-    networks: nn.ModuleDict,
-    scheduler: DDIMScheduler,
-    optimizer: torch.optim.Optimizer,
-    data: LatentRigs,
-    pairs: ViewPairs,
-) -> float:
-    """One step of velocity regression; returns the loss."""
+def draw_view_batch(data: LatentRigs, slots: Sequence[Slot]) -> ViewBatch:
+    """Random pairs of views, one for each slot, with their noise.
+
+    The noise levels of a batch are spread evenly.
+    """
+    pairs = draw_pairs(data.rigs, [slot.rng for slot in slots])
     clean = data.latents[pairs.rig, pairs.target].float()
-    batch_size = len(clean)
-    keep = (torch.rand(batch_size, 1) >= CONDITION_DROPOUT).float()
     given = [data.latents[pairs.rig, pairs.condition], data.guesses[pairs.rig, pairs.target]]
-    condition = torch.cat(given, dim=1).float() * keep[..., None, None]
-    camera = camera_condition(
-        torch.from_numpy(pairs.d_polar_deg), torch.from_numpy(pairs.d_azimuth_deg)
+    noise = [slot.rng.standard_normal(clean.shape[1:], np.float32) for slot in slots]
+    level = [(slot.index + slot.rng.random()) / slot.batch_size for slot in slots]
+    keep = [slot.rng.random() >= CONDITION_DROPOUT for slot in slots]
+    return ViewBatch(
+        clean=clean,
+        condition=torch.cat(given, dim=1).float(),
+        photo=images_from_rgb(data.rigs.rgb[pairs.rig, pairs.condition]),
+        camera=camera_condition(
+            torch.from_numpy(pairs.d_polar_deg), torch.from_numpy(pairs.d_azimuth_deg)
+        ),
+        keep=torch.tensor(keep).float()[:, None],
+        noise=torch.from_numpy(np.stack(noise)),
+        noise_level=torch.tensor(level),
     )
-    num_train = scheduler.config.num_train_timesteps
-    strata = (torch.arange(batch_size) + torch.rand(())) / batch_size
-    timesteps = (strata * num_train).long().clamp(max=num_train - 1)
-    noise = torch.randn_like(clean)
-    noisy = scheduler.add_noise(clean, noise, timesteps)
-    projection = networks["clip_camera_projection"]
-    with torch.autocast("cpu", torch.bfloat16):
-        embeds, tokens = encode_tokens(
-            networks["image_encoder"], images_from_rgb(data.rigs.rgb[pairs.rig, pairs.condition])
-        )
-        predicted = networks["unet"](
-            torch.cat([noisy, condition], dim=1).contiguous(memory_format=torch.channels_last),
-            timesteps,
-            projection(embeds, camera, tokens) * keep[..., None],
-            class_labels=projection.camera_features(camera) * keep,  # type: ignore[operator]
-        ).sample
-    velocity = scheduler.get_velocity(clean, noise, timesteps)
-    loss = (predicted.float() - velocity).square().mean()
-    optimizer.zero_grad()
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(networks.parameters(), 1.0)
-    optimizer.step()
-    return loss.item()
+
+
+class ViewObjective(nn.Module):
+    """Velocity regression (v-prediction) of the latents of another view.
+
+    Args:
+        networks: `unet`, `image_encoder` and `clip_camera_projection`.
+        scheduler: Says what noise means.
+    """
+
+    def __init__(self, networks: nn.ModuleDict, scheduler: DDIMScheduler) -> None:
+        super().__init__()
+        self.networks = networks
+        self._scheduler = scheduler
+
+    def forward(self, batch: ViewBatch) -> dict[str, torch.Tensor]:
+        """The mean squared error of the velocity."""
+        scheduler, projection = self._scheduler, self.networks["clip_camera_projection"]
+        num_train = scheduler.config.num_train_timesteps
+        timesteps = (batch.noise_level * num_train).long().clamp(max=num_train - 1)
+        noisy = scheduler.add_noise(batch.clean, batch.noise, timesteps)
+        condition = batch.condition * batch.keep[..., None, None]
+        with torch.autocast(noisy.device.type, torch.bfloat16):
+            embeds, tokens = encode_tokens(self.networks["image_encoder"], batch.photo)
+            predicted = self.networks["unet"](
+                torch.cat([noisy, condition], dim=1).contiguous(memory_format=torch.channels_last),
+                timesteps,
+                projection(embeds, batch.camera, tokens) * batch.keep[..., None],
+                class_labels=projection.camera_features(batch.camera) * batch.keep,  # type: ignore[operator]
+            ).sample
+        velocity = scheduler.get_velocity(batch.clean, batch.noise, timesteps)
+        return {"loss": (predicted.float() - velocity).square().mean()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,16 +218,17 @@ class ViewEncoders:
     vae: AutoencoderKL
     lifter: PhotoLifter
     elevation: PhotoElevation
-    rng: np.random.Generator
+    seed: int
+    """Of the near views that are kept."""
 
     @classmethod
-    def trained(cls, data_dir: Path, rng: np.random.Generator) -> ViewEncoders:
+    def trained(cls, data_dir: Path, seed: int) -> ViewEncoders:
         """Those that the earlier trainings left in `data_dir`."""
         return cls(
             vae=AutoencoderKL.from_pretrained(data_dir / "decoder" / "vae"),
             lifter=PhotoLifter.from_pretrained(data_dir / "lifter" / "photo_lifter"),
             elevation=PhotoElevation.from_pretrained(data_dir / "elevation" / "photo_elevation"),
-            rng=rng,
+            seed=seed,
         )
 
     def guesses(self, rigs: RigViews) -> Iterator[np.ndarray]:
@@ -207,7 +239,7 @@ class ViewEncoders:
     @torch.no_grad()
     def encode(self, rigs: RigViews) -> LatentRigs:
         """One near view of each stage-1 view is kept: fewer latents of more objects."""
-        rigs = one_near_view_each(rigs, self.rng)
+        rigs = one_near_view_each(rigs, self.seed)
         with torch.autocast("cpu", torch.bfloat16):
             guesses = [self._latents(guess) for guess in self.guesses(rigs)]
             latents = [self._latents(rgb) for rgb in rigs.rgb]
@@ -231,8 +263,8 @@ def _validate(
     pipeline: Zero123Pipeline, encoders: ViewEncoders, data_dir: Path, sheet_path: Path
 ) -> dict[str, Any] | None:
     """Scores on the unseen objects rendered so far; none where there are none."""
-    reader = RigReader(data_dir, "val", rigs_per_asset=1, num_assets=NUM_VALIDATION_OBJECTS)
-    rigs = reader.read_new()
+    names = read_split(data_dir, "val")[:NUM_VALIDATION_OBJECTS]
+    rigs = RigReader(data_dir, names, rigs_per_asset=1).read_new()
     if not len(rigs.rgb):
         return None
     with torch.autocast("cpu", torch.bfloat16):

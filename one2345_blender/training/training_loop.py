@@ -1,16 +1,28 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The loop that all trainings share: a budget of minutes over many sittings, rate, log, state."""
+"""The loop that all trainings share, on one process or, under `torchrun`, on many.
+
+Everything random in a step follows from the run's seed, the step and the example's place in the
+batch. So a resumed run goes on exactly as an uninterrupted one, and several processes that share
+out a batch learn what one process learns from the whole of it.
+"""
 
 from __future__ import annotations
 
+import argparse
+import dataclasses
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from accelerate import Accelerator
+from accelerate.utils import broadcast
+from torch import Tensor, nn
 
+from ..contracts.errors import OptionError
 from .run_folder import RunFolder, RunProgress
 
 LOG_EVERY_STEPS = 50
@@ -18,64 +30,154 @@ SAVE_EVERY_S = 300.0
 WARM_UP_STEPS = 100
 LOWEST_RATE = 0.02
 MAX_AVERAGE_DECAY = 0.998
+GRADIENT_NORM_LIMIT = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingOptions:
+    """What the user asks of any training."""
+
+    data: Path
+    """Holds `renders` and `split.json`; every run has its folder in it."""
+    minutes: float | None = None
+    """Time of the whole run, sittings before a resumption included."""
+    steps: int | None = None
+    """Or its length in steps: then everything about it repeats exactly."""
+    resume: bool = False
+    """Go on from the saved state."""
+    rigs_per_asset: int = 2
+    """At most so many rigs of each object are read."""
+    shard_data: bool = False
+    """Each process reads only its share of the objects."""
+    seed: int = 0
+    threads: int = 2
+    """Of each process on a CPU."""
+
+    def __post_init__(self) -> None:
+        if (self.minutes is None) == (self.steps is None):
+            raise OptionError(
+                "A training needs an end.", hint="Give either --minutes or --steps, not both."
+            )
+
+    def share_left(self, progress: RunProgress) -> float:
+        """Of the whole run, 1 at its start and 0 at its end."""
+        if self.steps is not None:
+            return max(0.0, 1.0 - progress.step / self.steps)
+        assert self.minutes is not None
+        return max(0.0, 1.0 - progress.seconds / (60.0 * self.minutes))
+
+
+def options_parser(command: str, description: str | None) -> argparse.ArgumentParser:
+    """A parser for the fields of `TrainingOptions`; a command may add its own."""
+    parser = argparse.ArgumentParser(prog=command, description=description)
+    parser.add_argument("--data", type=Path, default=Path("out/training"), help="training data")
+    parser.add_argument("--minutes", type=float, help="time of the whole run")
+    parser.add_argument("--steps", type=int, help="its length in steps, in place of minutes")
+    parser.add_argument("--resume", action="store_true", help="go on from the saved state")
+    parser.add_argument("--rigs-per-asset", type=int, default=2, help="at most so many are read")
+    parser.add_argument("--shard-data", action="store_true", help="each process reads its share")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=2, help="CPU threads")
+    return parser
+
+
+def options_from(args: argparse.Namespace) -> TrainingOptions:
+    """The parsed `TrainingOptions`, whatever else `args` holds; sets the number of threads."""
+    torch.set_num_threads(args.threads)
+    names = [field.name for field in dataclasses.fields(TrainingOptions)]
+    return TrainingOptions(**{name: getattr(args, name) for name in names})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slot:
+    """One example's place in a batch, with the random numbers that belong to it."""
+
+    index: int
+    batch_size: int
+    rng: np.random.Generator
 
 
 class TrainingLoop:
-    """Takes steps until the run's time is used up; saves, logs, and calls what is due in between.
+    """Takes steps until the run is at its end; saves, logs, and calls what is due in between.
 
     Args:
         run: Where state and log go.
-        modules: What is saved, by name.
-        optimizer: Saved too.
-        minutes: Of the whole run, sittings before a resumption included.
-        resume: Go on from the saved state.
-        batch_size: Examples that a step sees, for the log.
+        objective: Its `forward` gives the losses of a batch by name; `loss` is minimised.
+        optimizer: Of the objective's parameters.
+        options: What the user asked for.
+        batch_size: Examples of a step, over all processes.
         peak_rate: Learning rate between warm-up and decay.
-        decay_fraction: Share of the time, at its end, in which the rate falls linearly to
+        decay_fraction: Share of the run, at its end, in which the rate falls linearly to
             `LOWEST_RATE` of the peak.
+        averaged: A copy of `objective`, kept as the running mean of its parameters.
+
+    Raises:
+        OptionError: The processes cannot share out the batch.
     """
 
     def __init__(
         self,
         run: RunFolder,
-        modules: dict[str, nn.Module],
+        objective: nn.Module,
         optimizer: torch.optim.Optimizer,
+        options: TrainingOptions,
         *,
-        minutes: float,
-        resume: bool,
         batch_size: int,
         peak_rate: float,
         decay_fraction: float,
+        averaged: nn.Module | None = None,
     ) -> None:
-        self._run, self._modules, self._optimizer = run, modules, optimizer
-        self._total_s = 60.0 * minutes
-        self._batch_size = batch_size
+        self._accelerator = accelerator()
+        if batch_size % self._accelerator.num_processes:
+            raise OptionError(
+                f"{self._accelerator.num_processes} processes cannot share out a batch of "
+                f"{batch_size}.",
+                hint="Use a number of processes that divides it.",
+            )
+        self._run, self._options, self._batch_size = run, options, batch_size
         self._peak_rate, self._decay_fraction = peak_rate, decay_fraction
+        self._modules = {"network": objective}
+        if averaged is not None:
+            self._modules["averaged"] = averaged.to(self._accelerator.device)
+        self.progress = run.restore(self._modules, optimizer) if options.resume else RunProgress()
+        self._objective, self._optimizer = self._accelerator.prepare(objective, optimizer)
+        self._plain_optimizer = optimizer
         self._due: list[tuple[float, Callable[[], None], list[float]]] = []
-        self.progress = run.restore(modules, optimizer) if resume else RunProgress()
         self.every(SAVE_EVERY_S, self.save)
 
-    def every(self, seconds: float, action: Callable[[], None]) -> None:
-        """Call `action` whenever so much training time has passed; its own time does not count."""
-        self._due.append((seconds, action, [self.progress.seconds]))
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the process that writes and validates."""
+        return bool(self._accelerator.is_main_process)
 
-    def take_steps(self, step: Callable[[], dict[str, float]]) -> None:
-        """Call `step`, which returns its losses by name, until the time is used up; then save."""
-        recent: list[dict[str, float]] = []
-        while self.progress.seconds < self._total_s:
+    def every(
+        self, seconds: float, action: Callable[[], None], *, everywhere: bool = False
+    ) -> None:
+        """Call `action` whenever so much training time has passed; its own time does not count.
+
+        Args:
+            seconds: Of training.
+            action: Called by the first process only, unless `everywhere`.
+        """
+        if self.is_first or everywhere:
+            self._due.append((seconds, action, [self.progress.seconds]))
+
+    def take_steps(self, draw: Callable[[list[Slot]], Any]) -> None:
+        """Train to the end of the run, then save.
+
+        Args:
+            draw: Makes this process's part of a batch, one example for each slot.
+        """
+        recent: list[dict[str, Tensor]] = []
+        while self._options.share_left(self.progress) > 0.0:
             started = time.monotonic()
-            rate = learning_rate(
-                self._peak_rate, self.progress, self._total_s, decay_fraction=self._decay_fraction
-            )
-            for group in self._optimizer.param_groups:
-                group["lr"] = rate
-            recent.append(step())
+            rate = self._set_rate()
+            recent.append(self._step(draw))
             self.progress.step += 1
             self.progress.images += self._batch_size
-            self.progress.seconds += time.monotonic() - started
+            self.progress.seconds += self._agreed(time.monotonic() - started)
             if self.progress.step % LOG_EVERY_STEPS == 0:
-                means = {k: round(float(np.mean([r[k] for r in recent])), 4) for k in recent[0]}
-                self.log(**means, learning_rate=rate)
+                self.log(**self._means(recent), learning_rate=rate)
                 recent.clear()
             for seconds, action, last_s in self._due:
                 if self.progress.seconds - last_s[0] > seconds:
@@ -85,32 +187,90 @@ class TrainingLoop:
 
     def log(self, **entry: Any) -> None:
         """Append how far the run is, and `entry`, to its log."""
-        self._run.log(
-            step=self.progress.step,
-            images=self.progress.images,
-            seconds=round(self.progress.seconds),
-            **entry,
-        )
+        if self.is_first:
+            self._run.log(
+                self.progress.step,
+                images=self.progress.images,
+                seconds=round(self.progress.seconds),
+                **entry,
+            )
 
     def save(self) -> None:
         """Replace the saved state by this one."""
-        self._run.save(self.progress, self._modules, self._optimizer)
+        if self.is_first:
+            self._run.save(self.progress, self._modules, self._plain_optimizer)
+
+    def _step(self, draw: Callable[[list[Slot]], Any]) -> dict[str, Tensor]:
+        accelerator, step = self._accelerator, self.progress.step
+        own = range(accelerator.process_index, self._batch_size, accelerator.num_processes)
+        slots = [
+            Slot(index=index, batch_size=self._batch_size, rng=self._rng(index)) for index in own
+        ]
+        beside_the_slots = self._batch_size + accelerator.process_index
+        torch.manual_seed(int(self._rng(beside_the_slots).integers(2**62)))
+        self._objective.train()
+        losses: dict[str, Tensor] = self._objective(on_device(draw(slots), accelerator.device))
+        self._optimizer.zero_grad()
+        accelerator.backward(losses["loss"])
+        accelerator.clip_grad_norm_(self._objective.parameters(), GRADIENT_NORM_LIMIT)
+        self._optimizer.step()
+        if "averaged" in self._modules:
+            average_weights(self._modules["averaged"], self._modules["network"], step)
+        return {name: loss.detach() for name, loss in losses.items()}
+
+    def _rng(self, index: int) -> np.random.Generator:
+        """Random numbers of this step, others for each index."""
+        return np.random.default_rng([self._options.seed, self.progress.step, index])
+
+    def _set_rate(self) -> float:
+        left = self._options.share_left(self.progress)
+        warm = min(1.0, (self.progress.step + 1) / WARM_UP_STEPS)
+        rate = self._peak_rate * warm * max(LOWEST_RATE, min(1.0, left / self._decay_fraction))
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        return rate
+
+    def _agreed(self, seconds: float) -> float:
+        """The first process's clock: all must see the same end."""
+        if self._accelerator.num_processes == 1:
+            return seconds
+        clock = torch.tensor([seconds], device=self._accelerator.device)
+        return float(broadcast(clock))
+
+    def _means(self, recent: list[dict[str, Tensor]]) -> dict[str, float]:
+        """Over steps and processes."""
+        means = {name: torch.stack([r[name] for r in recent]).mean() for name in recent[0]}
+        return {
+            name: round(float(self._accelerator.reduce(mean, "mean")), 4)
+            for name, mean in means.items()
+        }
 
 
-def learning_rate(
-    peak: float, progress: RunProgress, total_seconds: float, *, decay_fraction: float
-) -> float:
-    """Warm-up over `WARM_UP_STEPS`, then constant, then linear to `LOWEST_RATE` of the peak.
+def accelerator() -> Accelerator:
+    """What this process trains on: its GPU, or the CPU where there is none."""
+    return Accelerator(cpu=not torch.cuda.is_available())
 
-    Args:
-        peak: The highest rate.
-        progress: Of the run so far.
-        total_seconds: The run's whole time.
-        decay_fraction: Share of the time in which the rate falls.
-    """
-    remaining = max(0.0, 1.0 - progress.seconds / total_seconds)
-    warm = min(1.0, (progress.step + 1) / WARM_UP_STEPS)
-    return peak * warm * max(LOWEST_RATE, min(1.0, remaining / decay_fraction))
+
+def share_of(names: list[str], options: TrainingOptions) -> list[str]:
+    """The objects that this process reads."""
+    if not options.shard_data:
+        return names
+    state = accelerator()
+    return names[state.process_index :: state.num_processes]
+
+
+def on_device(value: Any, device: torch.device) -> Any:
+    """Tensors, and dataclasses, lists and tuples of them, on `device`."""
+    if isinstance(value, Tensor):
+        return value.to(device)
+    if isinstance(value, list | tuple):
+        return type(value)(on_device(item, device) for item in value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = dataclasses.fields(value)
+        return dataclasses.replace(
+            value, **{f.name: on_device(getattr(value, f.name), device) for f in fields}
+        )
+    return value
 
 
 @torch.no_grad()

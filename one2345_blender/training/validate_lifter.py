@@ -13,7 +13,7 @@ from ..pipeline.lifting.photo_elevation import PhotoElevation
 from ..pipeline.lifting.photo_lifter import PhotoLifter
 from ..pipeline.view_schedule import PoseOffset
 from .validate_views import compare_views
-from .view_data import RigReader, RigViews
+from .view_data import RigReader, RigViews, read_split
 
 
 def validate_lifter(
@@ -26,14 +26,14 @@ def validate_lifter(
         data_dir: Holds `renders` and `split.json`.
         sheet_path: The contact sheet.
     """
-    rigs = RigReader(data_dir, "val", rigs_per_asset=1).read_new()
+    rigs = RigReader(data_dir, read_split(data_dir, "val"), rigs_per_asset=1).read_new()
     guesses = []
     for rig in range(len(rigs.rgb)):
         elevation_deg = 90.0 - float(rigs.polar_deg[rig, 0])
         photo = np.dstack([rigs.rgb[rig, 0], rigs.photo_mask[rig]])
         images = torch.from_numpy(photo).permute(2, 0, 1)[None].float() / 255.0
         with torch.no_grad():
-            grid = upright_grid(network(images), elevation_deg)
+            grid = upright_grid(network(images.to(network.device)), elevation_deg)
         guessed = GuessedObject(
             grid=grid, elevation_deg=elevation_deg, elevation_confidence=1.0, size_px=len(photo)
         )

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -67,10 +67,15 @@ def read_split(data_dir: Path, part: str) -> list[str]:
     return [str(asset_id) for asset_id in split[part]]
 
 
+def rendered(data_dir: Path, asset_ids: list[str]) -> list[str]:
+    """Those whose renders are there."""
+    renders = data_dir / "renders"
+    return [name for name in asset_ids if (renders / f"{name}.npz").is_file()]
+
+
 def rendered_ids(data_dir: Path, part: str) -> list[str]:
     """The ids of one part of the split whose renders are there."""
-    renders = data_dir / "renders"
-    return [name for name in read_split(data_dir, part) if (renders / f"{name}.npz").is_file()]
+    return rendered(data_dir, read_split(data_dir, part))
 
 
 def no_rigs() -> RigViews:
@@ -99,35 +104,31 @@ class RigReader:
     """Reads renders while they are being made: each call gives those that are new.
 
     Args:
-        data_dir: Holds `renders/<asset_id>.npz` and `split.json`.
-        part: Of the split.
+        data_dir: Holds `renders/<asset_id>.npz`.
+        asset_ids: Objects to read as they appear.
         rigs_per_asset: At most so many rigs of each object.
-        rng: With it, half of the rigs are mirrored, any of the level views becomes the photo, and
+        seed: With it, half of the rigs are mirrored, any of the level views becomes the photo, and
             half of those after an object's first get their colour channels shuffled: new objects
             at no cost.
-        num_assets: Only so many objects, the first of the split.
     """
 
     def __init__(
         self,
         data_dir: Path,
-        part: str,
+        asset_ids: list[str],
         *,
         rigs_per_asset: int,
-        rng: np.random.Generator | None = None,
-        num_assets: int | None = None,
+        seed: int | None = None,
     ) -> None:
-        self._data_dir = data_dir
-        self._missing = read_split(data_dir, part)[:num_assets]
+        self._data_dir, self._missing = data_dir, asset_ids
         self._rigs_per_asset = rigs_per_asset
-        self._rng = rng
+        self._seed = seed
 
     def read_new(self, *, max_assets: int | None = None) -> RigViews:
         """The rigs of objects rendered since the last call, at most `max_assets` of them."""
-        paths = {a: self._data_dir / "renders" / f"{a}.npz" for a in self._missing}
-        present = [a for a, path in paths.items() if path.is_file()][:max_assets]
+        present = rendered(self._data_dir, self._missing)[:max_assets]
         self._missing = [a for a in self._missing if a not in set(present)]
-        rigs = [rig for asset_id in present for rig in self._read(asset_id, paths[asset_id])]
+        rigs = [rig for asset_id in present for rig in self._read(asset_id)]
         if not rigs:
             return no_rigs()
         rgb, photo_mask, azimuth_deg, polar_deg, names = zip(*rigs, strict=True)
@@ -140,21 +141,22 @@ class RigReader:
         )
 
     def _read(
-        self, asset_id: str, path: Path
+        self, asset_id: str
     ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, str]]:
-        with np.load(path) as renders:
+        rng = None if self._seed is None else asset_rng(self._seed, asset_id)
+        with np.load(self._data_dir / "renders" / f"{asset_id}.npz") as renders:
             views, masks = renders["rgb"], renders["mask"]
             elevations = renders["elevation_deg"]
         for rig in range(min(self._rigs_per_asset, len(views))):
             viewpoints = method_viewpoints(float(elevations[rig]))
             azimuth_deg = np.array([v.azimuth_deg for v in viewpoints], np.float32)
             polar_deg = np.array([90.0 - v.elevation_deg for v in viewpoints], np.float32)
-            photo = 0 if self._rng is None else int(self._rng.integers(NUM_LEVEL_VIEWS))
+            photo = 0 if rng is None else int(rng.integers(NUM_LEVEL_VIEWS))
             picture, mask = views[rig, turned_rig(photo)], masks[rig, photo]
-            if self._rng is not None and self._rng.random() < 0.5:
+            if rng is not None and rng.random() < 0.5:
                 picture, mask, azimuth_deg = picture[:, :, ::-1], mask[:, ::-1], -azimuth_deg
-            if self._rng is not None and rig > 0 and self._rng.random() < 0.5:
-                picture = picture[..., self._rng.permutation(3)]
+            if rng is not None and rig > 0 and rng.random() < 0.5:
+                picture = picture[..., rng.permutation(3)]
             yield np.ascontiguousarray(picture), mask, azimuth_deg, polar_deg, asset_id
 
 
@@ -169,10 +171,18 @@ def turned_rig(photo: int) -> np.ndarray:
     return np.concatenate([stage1, near.ravel()])
 
 
-def one_near_view_each(rigs: RigViews, rng: np.random.Generator) -> RigViews:
+def asset_rng(seed: int, asset_id: str) -> np.random.Generator:
+    """Random numbers of one object, the same whenever it is read."""
+    return np.random.default_rng([seed, *asset_id.encode()])
+
+
+def one_near_view_each(rigs: RigViews, seed: int) -> RigViews:
     """The same rigs with one of the near views of each stage-1 view: 16 views instead of 40."""
     rows = np.arange(len(rigs.rgb))[:, None]
-    near = rng.integers(len(NEAR_OFFSETS), size=(len(rows), NUM_STAGE1_VIEWS))
+    rngs = {name: asset_rng(seed, name) for name in rigs.asset_ids}
+    near = np.stack(
+        [rngs[name].integers(len(NEAR_OFFSETS), size=NUM_STAGE1_VIEWS) for name in rigs.asset_ids]
+    )
     near += NUM_STAGE1_VIEWS + len(NEAR_OFFSETS) * np.arange(NUM_STAGE1_VIEWS)
     stage1 = np.broadcast_to(np.arange(NUM_STAGE1_VIEWS), near.shape)
     chosen = np.concatenate([stage1, near], axis=1)
@@ -202,12 +212,15 @@ def pair_table(kind: str, num_views: int) -> np.ndarray:
     return np.array(pairs)
 
 
-def draw_pairs(rigs: RigViews, batch_size: int, rng: np.random.Generator) -> ViewPairs:
-    """A random batch, its kinds weighted by `PAIR_KIND_WEIGHTS`."""
-    kinds = rng.choice(len(PAIR_KINDS), batch_size, p=PAIR_KIND_WEIGHTS)
+def draw_pairs(rigs: RigViews, rngs: Sequence[np.random.Generator]) -> ViewPairs:
+    """A random pair for each generator, its kind weighted by `PAIR_KIND_WEIGHTS`."""
     tables = [pair_table(kind, rigs.rgb.shape[1]) for kind in PAIR_KINDS]
-    pairs = np.stack([tables[kind][rng.integers(len(tables[kind]))] for kind in kinds])
-    return pairs_between(rigs, rng.integers(len(rigs.rgb), size=batch_size), *pairs.T)
+    kinds = [tables[rng.choice(len(tables), p=PAIR_KIND_WEIGHTS)] for rng in rngs]
+    pairs = np.stack(
+        [table[rng.integers(len(table))] for table, rng in zip(kinds, rngs, strict=True)]
+    )
+    rig = np.array([rng.integers(len(rigs.rgb)) for rng in rngs])
+    return pairs_between(rigs, rig, *pairs.T)
 
 
 def pairs_between(

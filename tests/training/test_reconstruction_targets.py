@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from training_steps import learn
 
 from one2345_blender.contracts.cameras import c2w_from_viewpoints, method_intrinsics, px_from_world
 from one2345_blender.pipeline.view_schedule import method_viewpoints
@@ -22,8 +23,8 @@ from one2345_blender.training.targets import (
     unproject,
 )
 from one2345_blender.training.train_reconstruction import (
+    ReconstructionObjective,
     embedded_reconstructor,
-    losses,
 )
 from one2345_blender.training.view_data import rendered_ids
 
@@ -122,18 +123,17 @@ def test_network_learns_from_an_example(tmp_path: Path) -> None:
         image_size_px=32,
         num_points=600,
         num_surface_points=32,
-        seed=0,
     )
     reconstructor = embedded_reconstructor(16, 32)
-    optimizer = torch.optim.Adam(reconstructor.parameters(), lr=2e-3)
-    history = []
-    for _ in range(12):
-        loss = losses(reconstructor, data.draw(num_sources=5))["sdf"]
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        history.append(loss.item())
-    assert np.mean(history[-3:]) < 0.8 * np.mean(history[:3])
+    history = learn(
+        ReconstructionObjective(reconstructor),
+        lambda slots: [data.draw((5, 5), slot.rng) for slot in slots],
+        batch_size=1,
+        num_steps=12,
+        learning_rate=2e-3,
+    )
+    errors = [losses["sdf"] for losses in history]
+    assert np.mean(errors[-3:]) < 0.8 * np.mean(errors[:3])
 
 
 def test_corners_that_no_view_shows_are_outside() -> None:

@@ -8,14 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from training_steps import learn, slots
 
 from one2345_blender.pipeline.segmenter import ForegroundSegmenter
 from one2345_blender.training.backdrops import Pictures, draw_wood
 from one2345_blender.training.train_segmenter import (
     BATCH_SIZE,
     CompositePool,
+    SegmenterObjective,
     segmentation_loss,
-    train_step,
     validate,
 )
 
@@ -29,26 +30,30 @@ def pool() -> CompositePool:
     box = np.full((50, 60, 4), 255, np.uint8)
     box[..., 1:3] = 20
     pictures = Pictures(textures=noise, scenes=noise, woods=[draw_wood(rng, 64)])
-    return CompositePool([box], pictures, SIZE_PX, rng)
+    return CompositePool([box], pictures, SIZE_PX)
 
 
 def test_training_lowers_the_loss_and_finds_objects(pool: CompositePool, tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = ForegroundSegmenter(block_out_channels=(8, 16, 16), sample_size=SIZE_PX)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
-    losses = [train_step(model, optimizer, *pool.next_batch()) for _ in range(40)]
+    history = learn(
+        SegmenterObjective(model),
+        pool.draw,
+        batch_size=BATCH_SIZE,
+        num_steps=40,
+        learning_rate=5e-3,
+    )
+    losses = [step["loss"] for step in history]
     assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])
 
-    rgb, mask = (
-        np.concatenate(parts) for parts in zip(*(pool.next_batch() for _ in "ab"), strict=True)
-    )
-    assert validate(model, rgb, mask, tmp_path) > 0.4
+    rgb, mask = pool.draw(slots(2 * BATCH_SIZE, step=40))
+    assert validate(model, rgb.numpy(), mask.numpy(), tmp_path) > 0.4
     assert (tmp_path / "sheet.png").exists()
 
 
 def test_pool_gives_full_batches_old_and_new(pool: CompositePool) -> None:
-    for _ in range(10):
-        rgb, mask = pool.next_batch()
+    for step in range(10):
+        rgb, mask = pool.draw(slots(BATCH_SIZE, step))
         assert rgb.shape == (BATCH_SIZE, SIZE_PX, SIZE_PX, 3)
         assert mask.shape == (BATCH_SIZE, SIZE_PX, SIZE_PX)
 

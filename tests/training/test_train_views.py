@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKL
+from training_steps import learn, slots
 
 from one2345_blender.contracts.errors import OptionError
 from one2345_blender.pipeline.view_schedule import (
@@ -20,21 +21,21 @@ from one2345_blender.pipeline.view_schedule import (
     tilted_offsets,
 )
 from one2345_blender.pipeline.zero123.image_conditioning import decode_latents, encode_latents
-from one2345_blender.training.run_folder import RunFolder, RunProgress, learning_rate
 from one2345_blender.training.train_decoder import train_decoder
-from one2345_blender.training.train_views import LatentRigs, train_step
+from one2345_blender.training.train_views import LatentRigs, ViewObjective, draw_view_batch
+from one2345_blender.training.training_loop import TrainingOptions
 from one2345_blender.training.validate_views import validate_views
 from one2345_blender.training.view_data import (
     NUM_VIEWS,
     VIEW_SIZE_PX,
     RigReader,
     RigViews,
-    draw_pairs,
     join_rigs,
     no_rigs,
     one_near_view_each,
     pair_table,
     pairs_between,
+    read_split,
     turned_rig,
 )
 from one2345_blender.training.view_networks import (
@@ -71,11 +72,11 @@ def data_dir(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def rigs(data_dir: Path) -> RigViews:
-    return RigReader(data_dir, "train", rigs_per_asset=2).read_new()
+    return RigReader(data_dir, read_split(data_dir, "train"), rigs_per_asset=2).read_new()
 
 
 def test_reader_gives_each_object_once(data_dir: Path) -> None:
-    reader = RigReader(data_dir, "train", rigs_per_asset=2)
+    reader = RigReader(data_dir, read_split(data_dir, "train"), rigs_per_asset=2)
     first = reader.read_new(max_assets=1)
     second = reader.read_new()
     assert first.asset_ids == ("cup", "cup")
@@ -88,14 +89,14 @@ def test_reader_gives_each_object_once(data_dir: Path) -> None:
 
 def test_unknown_part_is_refused(data_dir: Path) -> None:
     with pytest.raises(OptionError, match="validation"):
-        RigReader(data_dir, "validation", rigs_per_asset=1)
+        read_split(data_dir, "validation")
 
 
 def test_mirrored_rig_turns_the_other_way(data_dir: Path) -> None:
-    plain = RigReader(data_dir, "train", rigs_per_asset=1).read_new()
+    names = read_split(data_dir, "train")
+    plain = RigReader(data_dir, names, rigs_per_asset=1).read_new()
     for seed in range(20):
-        rng = np.random.default_rng(seed)
-        drawn = RigReader(data_dir, "train", rigs_per_asset=1, rng=rng).read_new()
+        drawn = RigReader(data_dir, names, rigs_per_asset=1, seed=seed).read_new()
         for rig in range(2):
             is_mirrored = drawn.azimuth_deg[rig, 1] != plain.azimuth_deg[rig, 1]
             turn = -1 if is_mirrored else 1
@@ -118,7 +119,7 @@ def test_turned_rig_keeps_the_offsets() -> None:
 
 
 def test_one_near_view_of_each_is_kept(rigs: RigViews) -> None:
-    thin = one_near_view_each(rigs, np.random.default_rng(0))
+    thin = one_near_view_each(rigs, seed=0)
     pairs = pairs_between(thin, np.zeros(8, int), *pair_table("near", thin.rgb.shape[1]).T)
     offsets = zip(pairs.d_polar_deg.tolist(), pairs.d_azimuth_deg.tolist(), strict=True)
     assert set(offsets) <= {(o.d_polar_deg, o.d_azimuth_deg) for o in NEAR_OFFSETS}
@@ -159,52 +160,43 @@ def test_normalised_latents_change_nothing_but_their_statistics() -> None:
     torch.testing.assert_close(normalised.std((0, 2, 3)), ones, atol=1e-3, rtol=0.0)
 
 
-def test_training_learns_and_goes_on_where_it_stopped(rigs: RigViews, tmp_path: Path) -> None:
+def test_views_learn(rigs: RigViews) -> None:
     torch.manual_seed(0)
-    rng = np.random.default_rng(0)
     shape = (len(rigs.rgb), NUM_VIEWS, LATENT_CHANNELS, LATENT_SIZE, LATENT_SIZE)
     zeros = torch.zeros(shape, dtype=torch.float16)
     data = LatentRigs(rigs=rigs, latents=zeros, guesses=zeros)
-    networks = new_view_networks()
-    optimizer = torch.optim.AdamW(networks.parameters(), lr=1e-3)
-    scheduler = new_scheduler()
-    losses = [
-        train_step(networks, scheduler, optimizer, data, draw_pairs(rigs, 4, rng)) for _ in range(8)
-    ]
-    assert min(losses[-3:]) < 0.9 * losses[0]
+    history = learn(
+        ViewObjective(new_view_networks(), new_scheduler()),
+        lambda slots: draw_view_batch(data, slots),
+        batch_size=4,
+        num_steps=8,
+        learning_rate=1e-3,
+    )
+    assert min(losses["loss"] for losses in history[-3:]) < 0.9 * history[0]["loss"]
 
-    run = RunFolder(tmp_path / "run")
-    run.save(RunProgress(step=8, images=32, seconds=1.5), {"networks": networks}, optimizer)
-    restored = new_view_networks()
-    restored_optimizer = torch.optim.AdamW(restored.parameters(), lr=1e-3)
-    progress = run.restore({"networks": restored}, restored_optimizer)
-    assert progress == RunProgress(step=8, images=32, seconds=1.5)
-    next_pairs = draw_pairs(rigs, 4, rng)
-    continued = []
-    for modules, opt in ((networks, optimizer), (restored, restored_optimizer)):
-        torch.manual_seed(1)
-        train_step(modules, scheduler, opt, data, next_pairs)
-        continued.append(modules["unet"].conv_out.weight.detach().clone())
-    torch.testing.assert_close(*continued)
+
+def test_noise_levels_of_a_batch_are_spread(rigs: RigViews) -> None:
+    """Two processes' halves together are one process's batch."""
+    shape = (len(rigs.rgb), NUM_VIEWS, LATENT_CHANNELS, LATENT_SIZE, LATENT_SIZE)
+    data = LatentRigs(
+        rigs=rigs, latents=torch.zeros(shape).half(), guesses=torch.ones(shape).half()
+    )
+    whole = draw_view_batch(data, slots(8))
+    assert (whole.noise_level * 8).floor().tolist() == list(range(8))
+    halves = [draw_view_batch(data, slots(8)[first::2]) for first in (0, 1)]
+    for first, half in enumerate(halves):
+        for name, value in vars(half).items():
+            assert torch.equal(value, getattr(whole, name)[first::2])
 
 
 def test_decoder_training_leaves_the_latents_alone(data_dir: Path) -> None:
-    vae_dir = data_dir / "views" / "pipeline" / "vae"
     before = new_autoencoder()
-    before.save_pretrained(vae_dir)
-    train_decoder(data_dir, minutes=0.01, resume=False, rigs_per_asset=1)
+    before.save_pretrained(data_dir / "autoencoder" / "vae")
+    vae_dir = train_decoder(TrainingOptions(data=data_dir, steps=2, rigs_per_asset=1))
     after = AutoencoderKL.from_pretrained(vae_dir).state_dict()
     changed = {name for name, value in before.state_dict().items() if (value != after[name]).any()}
     assert changed
     assert all(name.startswith(("decoder.", "post_quant_conv.")) for name in changed)
-
-
-def test_learning_rate_warms_up_and_falls() -> None:
-    rates = [
-        learning_rate(1.0, RunProgress(step=s, seconds=t), 100.0, decay_fraction=0.4)
-        for s, t in ((0, 0.0), (100, 50.0), (100, 80.0), (100, 100.0))
-    ]
-    assert rates == pytest.approx([0.01, 1.0, 0.5, 0.02])
 
 
 def test_perfect_views_score_best(rigs: RigViews, tmp_path: Path) -> None:

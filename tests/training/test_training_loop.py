@@ -1,105 +1,171 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The loop that all trainings share, on a network of one weight."""
+"""The loop that all trainings share: its end, its rate, its log, its state, many processes."""
 
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import time
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import torch
+from line_run import BATCH_SIZE, draw, line_loop
+from safetensors.torch import load_file
 
-from one2345_blender.training.run_folder import LOG_NAME, RunFolder, RunProgress
+from one2345_blender.contracts.errors import CheckpointError, OptionError
+from one2345_blender.training import training_loop
+from one2345_blender.training.run_folder import LOG_NAME, RunProgress
 from one2345_blender.training.training_loop import (
     LOG_EVERY_STEPS,
-    TrainingLoop,
+    TrainingOptions,
     average_weights,
-    learning_rate,
+    share_of,
 )
 
-
-class Sitting:
-    """A run's loop in `folder`, and the network that it trains towards 1."""
-
-    def __init__(self, folder: Path, *, seconds: float, resume: bool = False) -> None:
-        torch.manual_seed(0)
-        self.network = torch.nn.Linear(1, 1)
-        self.optimizer = torch.optim.Adam(self.network.parameters())
-        self.loop = TrainingLoop(
-            RunFolder(folder),
-            {"network": self.network},
-            self.optimizer,
-            minutes=seconds / 60,
-            resume=resume,
-            batch_size=4,
-            peak_rate=0.01,
-            decay_fraction=0.5,
-        )
-
-    def step(self) -> dict[str, float]:
-        loss = (self.network(torch.ones(4, 1)) - 1.0).square().mean()
-        self.optimizer.zero_grad()
-        loss.backward()
-        self.optimizer.step()
-        time.sleep(0.001)
-        return {"loss": loss.item()}
+REPOSITORY = Path(__file__).parents[2]
+SCRIPT = Path(__file__).with_name("line_run.py")
 
 
-def test_a_later_sitting_goes_on_where_the_first_ended(tmp_path: Path) -> None:
-    first = Sitting(tmp_path, seconds=0.2)
-    first.loop.take_steps(first.step)
-    assert first.loop.progress.seconds >= 0.2
-    assert first.loop.progress.images == 4 * first.loop.progress.step
-    second = Sitting(tmp_path, seconds=0.4, resume=True)
-    assert second.loop.progress == first.loop.progress
-    assert torch.equal(second.network.weight, first.network.weight)
-    second.loop.take_steps(second.step)
-    assert second.loop.progress.step > first.loop.progress.step
-    assert second.step()["loss"] < first.step()["loss"]
+def log_of(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / LOG_NAME).read_text().splitlines()]
+
+
+def saved(folder: Path) -> dict[str, torch.Tensor]:
+    (state_dir,) = folder.glob("state_*")
+    return {
+        f"{path.stem}.{name}": value
+        for path in sorted(state_dir.iterdir())
+        for name, value in load_file(path).items()
+    }
+
+
+def test_training_learns_and_logs_its_mean_losses(tmp_path: Path) -> None:
+    line_loop(tmp_path, steps=4 * LOG_EVERY_STEPS).take_steps(draw)
+    log = log_of(tmp_path)
+    assert [entry["step"] for entry in log] == [LOG_EVERY_STEPS * n for n in (1, 2, 3, 4)]
+    assert log[-1]["loss"] < 0.05 * log[0]["loss"]
+    assert log[-1]["images"] == BATCH_SIZE * log[-1]["step"]
+    assert any(tmp_path.glob("events.out.tfevents.*"))
+    state = saved(tmp_path)
+    assert state["network.line.weight"].item() == pytest.approx(2.0, abs=0.1)
+    assert state["averaged.line.bias"].item() == pytest.approx(1.0, abs=0.5)
+
+
+def test_a_resumed_run_is_the_uninterrupted_one(tmp_path: Path) -> None:
+    """Bit by bit, though the first sitting ends at another step than the second."""
+    whole = line_loop(tmp_path / "whole", steps=30)
+    whole.take_steps(draw)
+    first = line_loop(tmp_path / "parts", steps=30)
+    first.every(0.0, lambda: first.save() if first.progress.step == 11 else None)
+
+    def stopped_at_12(slots: list) -> torch.Tensor:
+        if first.progress.step == 12:
+            raise KeyboardInterrupt
+        return draw(slots)
+
+    with pytest.raises(KeyboardInterrupt):
+        first.take_steps(stopped_at_12)
+    second = line_loop(tmp_path / "parts", steps=30, resume=True)
+    assert second.progress.step == 11
+    second.take_steps(draw)
+    one, other = saved(tmp_path / "whole"), saved(tmp_path / "parts")
+    assert one.keys() == other.keys()
+    assert all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
+    """The same batch shared out: the same curve, and the same weights up to rounding."""
+    line_loop(tmp_path / "one", steps=2 * LOG_EVERY_STEPS).take_steps(draw)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    arguments = [str(SCRIPT), str(tmp_path / "two"), str(2 * LOG_EVERY_STEPS)]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*command, *arguments], env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    curves = [[entry["loss"] for entry in log_of(tmp_path / name)] for name in ("one", "two")]
+    assert curves[0] == pytest.approx(curves[1], abs=2e-4)
+    one, two = saved(tmp_path / "one"), saved(tmp_path / "two")
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, atol=1e-4, rtol=1e-4)
+
+
+def test_a_batch_that_cannot_be_shared_out_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class ThreeProcesses:
+        num_processes = 3
+
+    monkeypatch.setattr(training_loop, "accelerator", ThreeProcesses)
+    with pytest.raises(OptionError, match="cannot share out a batch of 4"):
+        line_loop(tmp_path, steps=1)
+
+
+def test_shards_are_disjoint_and_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"object {number}" for number in range(7)]
+
+    def shard(index: int) -> list[str]:
+        class Process:
+            process_index, num_processes = index, 3
+
+        monkeypatch.setattr(training_loop, "accelerator", Process)
+        return share_of(names, TrainingOptions(data=tmp_path, steps=1, shard_data=True))
+
+    shards = [shard(index) for index in range(3)]
+    assert sorted(name for part in shards for name in part) == names
+    assert share_of(names, TrainingOptions(data=tmp_path, steps=1)) == names
 
 
 def test_what_is_due_is_called_and_its_time_does_not_count(tmp_path: Path) -> None:
-    sitting = Sitting(tmp_path, seconds=0.2)
+    loop = line_loop(tmp_path, steps=40)
     called_at_s: list[float] = []
 
     def action() -> None:
-        time.sleep(0.3)
-        called_at_s.append(sitting.loop.progress.seconds)
+        time.sleep(0.2)
+        called_at_s.append(loop.progress.seconds)
 
-    sitting.loop.every(0.05, action)
-    sitting.loop.take_steps(sitting.step)
-    assert 1 <= len(called_at_s) <= 4
-    assert all(b - a > 0.05 for a, b in pairwise(called_at_s))
+    def slow_draw(slots: list) -> torch.Tensor:
+        time.sleep(0.01)
+        return draw(slots)
 
-
-def test_the_log_has_the_mean_losses(tmp_path: Path) -> None:
-    sitting = Sitting(tmp_path, seconds=2.0)
-    losses: list[float] = []
-
-    def step() -> dict[str, float]:
-        losses.append(sitting.step()["loss"])
-        if len(losses) == LOG_EVERY_STEPS:
-            sitting.loop.progress.seconds = 2.0
-        return {"loss": losses[-1]}
-
-    sitting.loop.take_steps(step)
-    (line,) = (tmp_path / LOG_NAME).read_text(encoding="utf-8").splitlines()
-    entry = json.loads(line)
-    assert entry["step"] == LOG_EVERY_STEPS
-    assert entry["loss"] == pytest.approx(sum(losses) / len(losses), abs=1e-4)
+    loop.every(0.1, action)
+    loop.take_steps(slow_draw)
+    assert called_at_s
+    assert all(later - earlier > 0.1 for earlier, later in pairwise(called_at_s))
 
 
-def test_learning_rate_warms_up_stays_and_falls() -> None:
-    def rate(step: int, seconds: float) -> float:
-        progress = RunProgress(step=step, seconds=seconds)
-        return learning_rate(1.0, progress, 100.0, decay_fraction=0.5)
+def test_nothing_to_go_on_from_is_said(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="no saved state"):
+        line_loop(tmp_path, steps=5, resume=True)
 
-    assert rate(0, 0.0) == pytest.approx(0.01)
-    assert rate(500, 50.0) == 1.0
-    assert rate(500, 75.0) == pytest.approx(0.5)
-    assert rate(500, 100.0) == pytest.approx(0.02)
+
+@pytest.mark.parametrize("end", [{}, {"minutes": 1.0, "steps": 5}])
+def test_a_run_has_one_end(tmp_path: Path, end: dict) -> None:
+    with pytest.raises(OptionError, match="needs an end"):
+        TrainingOptions(data=tmp_path, **end)
+
+
+def test_minutes_are_of_all_sittings() -> None:
+    options = TrainingOptions(data=Path(), minutes=2.0)
+    assert options.share_left(RunProgress(seconds=30.0)) == 0.75
+    assert options.share_left(RunProgress(seconds=500.0)) == 0.0
+
+
+def test_learning_rate_warms_up_stays_and_falls(tmp_path: Path) -> None:
+    loop = line_loop(tmp_path, steps=1000)
+
+    def rate(step: int) -> float:
+        loop.progress.step = step
+        return loop._set_rate() / 0.1
+
+    assert rate(0) == pytest.approx(0.01)
+    assert rate(400) == pytest.approx(1.0)
+    assert rate(750) == pytest.approx(0.5)
+    assert rate(1000) == pytest.approx(0.02)
 
 
 def test_average_follows_quickly_at_first() -> None:
