@@ -12,6 +12,7 @@ import numpy as np
 from ..contracts.errors import EmptySurfaceError
 from ..contracts.progress import ignore_events
 from ..pipeline.model_cache import ModelCache
+from ..pipeline.photo_evidence import PhotoEvidence
 from ..pipeline.view_schedule import (
     NUM_STAGE1_VIEWS,
     method_viewpoints,
@@ -41,7 +42,7 @@ def main(argv: list[str]) -> None:
         photo = pipeline.prepare(rgba_from_render(rigs.rgb[0, 0], rigs.mask[0, 0]))
         two_stages = pipeline.two_stages(photo, seed=0, elevation_deg=elevation_deg)
         views, _ = pipeline.synthesise(two_stages, elevation_deg)
-        guess = pipeline.guess_to_reconstruct_from(photo, elevation_deg)
+        evidence = PhotoEvidence(guess=pipeline.evidence(photo, elevation_deg).guess)
         for iso_level in args.levels:
             pipeline.reconstruction.register_to_config(iso_level=iso_level)
             try:
@@ -49,7 +50,7 @@ def main(argv: list[str]) -> None:
                     pipeline.source_views(views),
                     config.grid_resolution,
                     ignore_events,
-                    guess=guess,
+                    evidence,
                 )
             except EmptySurfaceError:
                 ious[iso_level].extend([0.0] * NUM_STAGE1_VIEWS)

@@ -13,10 +13,12 @@ from scipy.sparse.csgraph import connected_components
 from skimage.measure import marching_cubes
 from torch import Tensor
 from torch.nn import functional as F
+from trimesh import Trimesh
 
 from ..contracts.errors import EmptySurfaceError
 from ..contracts.mesh import ColoredMesh
 from ..contracts.progress import OnEvent, StageStarted, StepDone, ignore_events
+from .photo_evidence import NO_EVIDENCE, PhotoEvidence
 from .reconstruction.geometry_volume import GeometryVolume
 from .reconstruction.reconstructor import SparseNeuSReconstructor
 from .silhouette import Silhouette
@@ -33,13 +35,13 @@ def extract_mesh(
     volume: GeometryVolume,
     resolution: int,
     on_event: OnEvent = ignore_events,
-    silhouette: Silhouette | None = None,
+    evidence: PhotoEvidence = NO_EVIDENCE,
 ) -> ColoredMesh:
     """The `iso_level` set of the signed distance, in the world frame, coloured from the views.
 
     Args:
         resolution: grid nodes per axis over the volume's cube.
-        silhouette: outline beyond which nothing of the object lies; None: not used.
+        evidence: its outline cuts the mesh, its photo colours what it shows.
 
     Raises:
         EmptySurfaceError: the signed distance has one sign everywhere.
@@ -50,18 +52,24 @@ def extract_mesh(
         sdf = sdf_grid(reconstructor, volume, resolution, on_event)
     else:
         sdf = searched_sdf_grid(reconstructor, volume, resolution, stride, on_event)
-    if silhouette is not None:
-        sdf = torch.maximum(sdf, _distance_grid(silhouette, volume, resolution))
+    if evidence.silhouette is not None:
+        sdf = torch.maximum(sdf, _distance_grid(evidence.silhouette, volume, resolution))
     on_event(StageStarted("meshing"))
     vertices, faces = keep_large_parts(
         *zero_level_set(sdf.cpu().numpy()), reconstructor.config["min_part_fraction"]
     )
     points = torch.from_numpy(vertices).to(volume.features.device)
     colors = vertex_colors(reconstructor, volume, points, on_event)
+    if evidence.colors is not None:
+        normals = Trimesh(vertices, faces, process=False).vertex_normals
+        normals = torch.from_numpy(np.array(normals)).to(points)
+        colors = evidence.colors.blend(colors, points, normals, sdf, volume.frame)
+    rgb = (colors.clamp(0, 1) * 255).to(torch.uint8)
+    opaque = torch.full_like(rgb[:, :1], 255)
     return ColoredMesh(
         vertices=volume.frame.to_world(points).cpu().numpy(),
         faces=faces,
-        vertex_colors=colors,
+        vertex_colors=torch.cat([rgb, opaque], dim=1).cpu().numpy(),
     )
 
 
@@ -115,8 +123,8 @@ def vertex_colors(
     volume: GeometryVolume,
     points: Tensor,
     on_event: OnEvent = ignore_events,
-) -> NDArray[np.uint8]:
-    """(N,4) uint8 sRGB, opaque, at surface points (N,3) in volume coordinates."""
+) -> Tensor:
+    """(N,3) sRGB 0..1 at surface points (N,3) in volume coordinates."""
     colors = []
     for start in range(0, len(points), COLOR_CHUNK_POINTS):
         chunk = points[start : start + COLOR_CHUNK_POINTS]
@@ -124,6 +132,4 @@ def vertex_colors(
         normals = F.normalize(gradient.detach(), dim=-1, eps=GRADIENT_EPS)
         colors.append(reconstructor.color(volume, chunk, normals))
         on_event(StepDone("meshing", min(start + COLOR_CHUNK_POINTS, len(points)), len(points)))
-    rgb = (torch.cat(colors).clamp(0, 1) * 255).to(torch.uint8)
-    opaque = torch.full_like(rgb[:, :1], 255)
-    return torch.cat([rgb, opaque], dim=1).cpu().numpy()
+    return torch.cat(colors)

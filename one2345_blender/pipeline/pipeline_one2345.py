@@ -27,9 +27,10 @@ from .foreground import ForegroundImage, prepare_foreground, segment
 from .lifting.guessed_object import GuessedObject, guess_object
 from .lifting.photo_elevation import PhotoElevation
 from .lifting.photo_lifter import PhotoLifter
-from .lifting.radiance import RadianceGrid
 from .matching import match_views
 from .meshing import extract_mesh
+from .photo_colors import PhotoColors
+from .photo_evidence import NO_EVIDENCE, PhotoEvidence
 from .reconstruction.reconstructor import SparseNeuSReconstructor
 from .segmenter import ForegroundSegmenter
 from .silhouette import Silhouette
@@ -76,6 +77,8 @@ class One2345Pipeline(DiffusionPipeline):
             which alone the original gives it.
         carves_input_silhouette: Whether what lies outside the photo's outline is cut away. The
             original does not use the photo here; the embedded preset's views need it.
+        colors_from_input: Whether the surface that the photo shows gets the photo's colours. In the
+            original all colours are the near views'.
         min_elevation_confidence: Estimates of the elevation below it are not believed.
         grid_resolution: Samples of the signed distance field along each axis.
     """
@@ -105,6 +108,7 @@ class One2345Pipeline(DiffusionPipeline):
         resynthesises_input: bool = True,
         reconstructs_from_input: bool = False,
         carves_input_silhouette: bool = False,
+        colors_from_input: bool = False,
         min_elevation_confidence: float = MIN_CONFIDENCE,
         grid_resolution: int = 256,
     ) -> None:
@@ -130,6 +134,7 @@ class One2345Pipeline(DiffusionPipeline):
             resynthesises_input=resynthesises_input,
             reconstructs_from_input=reconstructs_from_input,
             carves_input_silhouette=carves_input_silhouette,
+            colors_from_input=colors_from_input,
             min_elevation_confidence=min_elevation_confidence,
             grid_resolution=grid_resolution,
         )
@@ -218,14 +223,11 @@ class One2345Pipeline(DiffusionPipeline):
             on_event=on_event,
         )
         views, elevation = self.synthesise(two_stages, elevation_deg)
-        camera = views.cameras
-        silhouette = Silhouette(mask=foreground.mask, c2w=camera.c2w[0], K=camera.K)
         mesh = self.reconstruct(
             self.source_views(views),
             grid_resolution or self.config.grid_resolution,
             on_event,
-            silhouette if self.config.carves_input_silhouette else None,
-            self.guess_to_reconstruct_from(foreground, elevation.elevation_deg),
+            self.evidence(foreground, elevation.elevation_deg),
         )
         return One2345Output(mesh=mesh, views=views, elevation=elevation, foreground=foreground)
 
@@ -271,14 +273,22 @@ class One2345Pipeline(DiffusionPipeline):
             self.photo_lifter, self.photo_elevation, photo.rgb, photo.mask, elevation_deg
         )
 
-    def guess_to_reconstruct_from(
-        self, photo: ForegroundImage, elevation_deg: float
-    ) -> RadianceGrid | None:
-        """The guess in the world of cameras at this elevation, if the reconstruction takes one."""
-        if not self.reconstruction.config["takes_guess"]:
-            return None
-        guessed = self.guess(photo, elevation_deg)
-        return None if guessed is None else guessed.grid
+    def evidence(self, photo: ForegroundImage, elevation_deg: float) -> PhotoEvidence:
+        """What of the photo, taken from this elevation, the config wants beside its views."""
+        config = self.config
+        rig = method_rig(method_viewpoints(elevation_deg)[:1], self.view_size_px)
+        silhouette = Silhouette(mask=photo.mask, c2w=rig.c2w[0], K=rig.K)
+        takes_guess = self.reconstruction.config["takes_guess"]
+        guessed = self.guess(photo, elevation_deg) if takes_guess else None
+        return PhotoEvidence(
+            guess=None if guessed is None else guessed.grid,
+            silhouette=silhouette if config.carves_input_silhouette else None,
+            colors=(
+                PhotoColors(rgb=photo.rgb, silhouette=silhouette)
+                if config.colors_from_input
+                else None
+            ),
+        )
 
     def source_views(self, views: PosedImages) -> PosedImages:
         """Those of the method's 40 views that the reconstruction sees."""
@@ -296,8 +306,7 @@ class One2345Pipeline(DiffusionPipeline):
         views: PosedImages,
         grid_resolution: int,
         on_event: OnEvent,
-        silhouette: Silhouette | None = None,
-        guess: RadianceGrid | None = None,
+        evidence: PhotoEvidence = NO_EVIDENCE,
     ) -> ColoredMesh:
         """Posed views to a mesh in the cameras' world frame (paper section 3.3).
 
@@ -305,15 +314,12 @@ class One2345Pipeline(DiffusionPipeline):
             views: Of one object.
             grid_resolution: Samples of the signed distance field along each axis.
             on_event: Hears of progress.
-            silhouette: What lies outside is cut away.
-            guess: From `guess_to_reconstruct_from`.
+            evidence: Of the photo that the views were made from, in the cameras' world.
 
         Raises:
             EmptySurfaceError: The views do not add up to a surface.
         """
-        return reconstruct_views(
-            self.reconstruction, views, grid_resolution, on_event, silhouette, guess
-        )
+        return reconstruct_views(self.reconstruction, views, grid_resolution, on_event, evidence)
 
     def _elevation(
         self, two_stages: TwoStageViews, near_views: RgbArray, given_deg: float | None
@@ -350,8 +356,7 @@ def reconstruct_views(
     views: PosedImages,
     grid_resolution: int,
     on_event: OnEvent,
-    silhouette: Silhouette | None = None,
-    guess: RadianceGrid | None = None,
+    evidence: PhotoEvidence = NO_EVIDENCE,
 ) -> ColoredMesh:
     """Posed views to a mesh in the cameras' world frame; see `One2345Pipeline.reconstruct`."""
     device = reconstruction.device
@@ -366,7 +371,7 @@ def reconstruct_views(
         K,
         reference_c2w,
         near_far=views.cameras.near_far,
-        guess=guess,
+        guess=evidence.guess,
         on_event=on_event,
     )
-    return extract_mesh(reconstruction, volume, grid_resolution, on_event, silhouette)
+    return extract_mesh(reconstruction, volume, grid_resolution, on_event, evidence)

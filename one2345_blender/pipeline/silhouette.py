@@ -30,21 +30,26 @@ class Silhouette:
 
         Positive outside; measured parallel to the picture, at the depth of the point.
         """
-        distance_px = torch.from_numpy(self._distance_px).to(points)
-        w2c = torch.linalg.inv(torch.from_numpy(self.c2w).double()).to(points)
+        sampled = self.sample(torch.from_numpy(self._distance_px)[None], points)
+        return sampled[0] * self._camera_points(points)[:, 2] / self.K[0, 0].item()
+
+    def sample(self, picture: Tensor, points: Tensor) -> Tensor:
+        """What a picture `(C, S, S)` of this view shows at world points `(P, 3)`: `(C, P)`."""
+        camera = self._camera_points(points)
         K = torch.from_numpy(self.K).to(points)
-        camera = points @ w2c[:3, :3].T + w2c[:3, 3]
-        depth = camera[:, 2]
-        px = (camera @ K.T)[:, :2] / depth[:, None]
+        px = (camera @ K.T)[:, :2] / camera[:, 2:]
         grid = 2 * px / (len(self.mask) - 1) - 1
-        sampled = F.grid_sample(
-            distance_px[None, None],
+        return F.grid_sample(
+            picture[None].to(points),
             grid[None, None],
             mode="bilinear",
             padding_mode="border",
             align_corners=True,
-        )
-        return sampled[0, 0, 0] * depth / K[0, 0]
+        )[0, :, 0]
+
+    def _camera_points(self, points: Tensor) -> Tensor:
+        w2c = torch.linalg.inv(torch.from_numpy(self.c2w).double()).to(points)
+        return points @ w2c[:3, :3].T + w2c[:3, 3]
 
     @cached_property
     def _distance_px(self) -> NDArray[np.float64]:
