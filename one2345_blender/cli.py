@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from .contracts.errors import Cancelled, One2345Error, OptionError
-from .contracts.job import DEVICES, MAX_SEED, PRESETS, JobSpec
+from .contracts.job import DEVICES, MAX_SEED, PRESETS, SAMPLERS, JobSpec
 from .contracts.job_folder import TRACEBACK_TXT
 from .installation.commands import add_installation_commands
 from .version import __version__
@@ -202,6 +202,11 @@ def _add_sampling(parser: _Parser) -> None:
         help="same seed, same result (default: 0)",
     )
     parser.add_argument(
+        "--sampler",
+        choices=SAMPLERS,
+        help="step by step as published, or in far fewer steps (default: the preset's)",
+    )
+    parser.add_argument(
         "--guidance-scale",
         type=_number(0, 50),
         metavar="S",
@@ -227,6 +232,7 @@ def _convert(options: argparse.Namespace) -> JobResult:
         seed=options.seed,
         device=options.device,
         elevation_deg=options.elevation_deg,
+        sampler=options.sampler,
         num_inference_steps_stage1=options.num_inference_steps_stage1,
         num_inference_steps_stage2=options.num_inference_steps_stage2,
         guidance_scale=options.guidance_scale,
@@ -276,6 +282,7 @@ def _views(options: argparse.Namespace) -> JobResult:
             preset=options.preset,
             seed=options.seed,
             device=options.device,
+            sampler=options.sampler,
             num_inference_steps=options.num_inference_steps,
             guidance_scale=options.guidance_scale,
             on_event=on_event,

@@ -121,6 +121,7 @@ def _report(spec: JobSpec) -> RunReport:
         seed=spec.seed,
         device="cpu",
         dtype="float32",
+        sampler="reference",
         elevation=ElevationEstimate(
             elevation_deg=spec.elevation_deg if is_given else ELEVATION_DEG,
             is_estimated=not is_given,

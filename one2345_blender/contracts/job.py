@@ -12,6 +12,11 @@ from .errors import OptionError, shown
 
 PRESETS = ("embedded", "zero123-xl")
 DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")
+REFERENCE_SAMPLER = "reference"
+"""Views are sampled step by step as the preset's networks were published."""
+FAST_SAMPLER = "fast"
+"""A solver of higher order: fewer evaluations for nearly the same views."""
+SAMPLERS = (REFERENCE_SAMPLER, FAST_SAMPLER)
 MAX_SEED = 2**31 - 1
 
 
@@ -36,6 +41,8 @@ class JobSpec:
     """One of `DEVICES`."""
     elevation_deg: float | None = None
     """Elevation of the photo's camera, -90..90 above the horizon; None: estimate it."""
+    sampler: str | None = None
+    """One of `SAMPLERS`."""
     num_inference_steps_stage1: int | None = None
     num_inference_steps_stage2: int | None = None
     steps_scale: float | None = None
@@ -52,6 +59,8 @@ class JobSpec:
             raise _option("device", f"one of {', '.join(DEVICES)}", self.device)
         if self.elevation_deg is not None:
             _check_float("elevation_deg", self.elevation_deg, -90.0, 90.0)
+        if self.sampler is not None and self.sampler not in SAMPLERS:
+            raise _option("sampler", f"one of {', '.join(SAMPLERS)}", self.sampler)
         for name in ("num_inference_steps_stage1", "num_inference_steps_stage2"):
             if getattr(self, name) is not None:
                 _check_int(name, getattr(self, name), 1, 1000)
@@ -121,6 +130,7 @@ class RunReport:
     seed: int
     device: str
     dtype: str
+    sampler: str
     elevation: ElevationEstimate
     source_size_px: tuple[int, int]
     """Width and height of the photo, upright."""

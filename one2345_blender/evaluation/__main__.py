@@ -15,6 +15,7 @@ COMMANDS = {
     "parity-views": ("parity_views", "the same for the view synthesis"),
     "meshes": ("meshes", "a preset's meshes of unseen objects, against the models"),
     "views": ("views", "a preset's views of unseen objects, against renders"),
+    "samplers": ("samplers", "what the fast sampler loses against the reference sampler"),
     "elevation": ("elevation", "errors of the elevation estimate on unseen objects"),
     "iso-level": ("iso_level", "silhouettes of unseen objects at several levels"),
     "pictures": ("pictures", "convert a folder of pictures, compare the meshes with them"),

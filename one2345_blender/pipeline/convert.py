@@ -49,15 +49,17 @@ def convert_image(
     with memory_errors_named(), memory_limited(spec.memory_limit_gb, spec.device):
         record(StageStarted("load_models"))
         pipeline = models.get(spec.preset, spec.device)
-        config = pipeline.config
+        sampler = spec.sampler or pipeline.config.sampler
+        default_steps = pipeline.default_steps(sampler)
         output = pipeline(
             image,
             seed=spec.seed,
             elevation_deg=spec.elevation_deg,
+            sampler=sampler,
             num_inference_steps_stage1=spec.num_inference_steps_stage1
-            or _scaled(config.num_inference_steps_stage1, spec.steps_scale),
+            or _scaled(default_steps[0], spec.steps_scale),
             num_inference_steps_stage2=spec.num_inference_steps_stage2
-            or _scaled(config.num_inference_steps_stage2, spec.steps_scale),
+            or _scaled(default_steps[1], spec.steps_scale),
             guidance_scale=spec.guidance_scale,
             grid_resolution=spec.grid_resolution,
             on_event=record,
@@ -76,6 +78,7 @@ def convert_image(
         seed=spec.seed,
         device=str(pipeline.device),
         dtype=str(pipeline.unet.dtype).removeprefix("torch."),
+        sampler=sampler,
         elevation=output.elevation,
         source_size_px=(width_px, height_px),
         crop_box_px=output.foreground.crop_box_px,
@@ -145,6 +148,7 @@ def synthesise_views(
     preset: str = "embedded",
     seed: int = 0,
     device: str = "auto",
+    sampler: str | None = None,
     num_inference_steps: int | None = None,
     guidance_scale: float | None = None,
     on_event: OnEvent = ignore_events,
@@ -176,16 +180,18 @@ def synthesise_views(
             for azimuth, elevation in zip(d_azimuth_deg, d_elevation_deg, strict=True)
         ]
         guessed = pipeline.guess(foreground)
+        sampler = sampler or pipeline.config.sampler
         views = pipeline.zero123(
             foreground.rgb[None],
             [o.d_polar_deg for o in offsets],
             [o.d_azimuth_deg for o in offsets],
             guess_rgb=None if guessed is None else guessed.views(offsets),
             generator=[view_generator(seed, name) for name in names],
-            num_inference_steps=num_inference_steps or pipeline.config.num_inference_steps_stage1,
+            num_inference_steps=num_inference_steps or pipeline.default_steps(sampler)[0],
             guidance_scale=(
                 pipeline.config.guidance_scale if guidance_scale is None else guidance_scale
             ),
+            sampler=sampler,
         )
     files = {
         name: write_png(output_dir / f"{name}.png", view)

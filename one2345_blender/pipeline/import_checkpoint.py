@@ -19,6 +19,7 @@ from diffusers import DDIMScheduler
 from torch import nn
 
 from ..contracts.errors import CheckpointError, OptionError
+from ..contracts.job import FAST_SAMPLER
 from ..contracts.job_folder import prepare_output_dir
 from ..contracts.preset_location import packaged_preset
 from .checkpoint_file import read_checkpoint_file
@@ -60,6 +61,7 @@ def import_checkpoint(source: Path, output_dir: Path, config_json: Path | None =
         json.loads(index_path.read_text(encoding="utf-8")) if index_path.is_file() else {}
     )
     index |= {"_class_name": "One2345Pipeline", "_diffusers_version": diffusers.__version__}
+    index["sampler"] = FAST_SAMPLER
     index |= {name: _library_and_class(part) for name, part in parts.items()}
     if SEGMENTER not in index:
         shutil.copytree(

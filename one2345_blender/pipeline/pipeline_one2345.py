@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from transformers import CLIPVisionModelWithProjection
 
 from ..contracts.cameras import PosedImages, method_rig
-from ..contracts.job import ElevationEstimate
+from ..contracts.job import FAST_SAMPLER, REFERENCE_SAMPLER, ElevationEstimate
 from ..contracts.mesh import ColoredMesh
 from ..contracts.progress import (
     OnEvent,
@@ -42,6 +42,7 @@ from .view_schedule import (
     method_viewpoints,
     tilted_offsets,
 )
+from .zero123 import fast_solver
 from .zero123.camera_projection import CLIPCameraProjection
 from .zero123.pipeline_zero123 import Zero123Pipeline
 
@@ -69,8 +70,11 @@ class One2345Pipeline(DiffusionPipeline):
         photo_lifter, photo_elevation: Guess the object's volume and the camera's elevation from
             the photo, which a small Zero123 starts from; None for the published weights.
         eta, drops_largest_timestep, initial_noise_scale: See `Zero123Pipeline`.
+        sampler: The one that is used unless a conversion names the other, see `SAMPLERS`.
         num_inference_steps_stage1, num_inference_steps_stage2, guidance_scale: The sampler's
             settings for the 8 views and for the near views (One-2-3-45, run.py:95).
+        fast_steps_stage1, fast_steps_stage2: The same numbers of steps for the fast sampler.
+        fast_guided_share: See `Zero123Pipeline`.
         resynthesises_input: Whether Zero123 makes view 0 too, as in the original; a small Zero123
             would only blur it, so that the embedded preset takes the input itself.
         reconstructs_from_input: Whether the reconstruction sees view 0 beside the 32 near views,
@@ -102,8 +106,12 @@ class One2345Pipeline(DiffusionPipeline):
         eta: float = 1.0,
         drops_largest_timestep: bool = True,
         initial_noise_scale: float = 1.0,
+        sampler: str = REFERENCE_SAMPLER,
         num_inference_steps_stage1: int = 75,
         num_inference_steps_stage2: int = 50,
+        fast_steps_stage1: int = fast_solver.STEPS_STAGE1,
+        fast_steps_stage2: int = fast_solver.STEPS_STAGE2,
+        fast_guided_share: float = fast_solver.GUIDED_SHARE,
         guidance_scale: float = 3.0,
         resynthesises_input: bool = True,
         reconstructs_from_input: bool = False,
@@ -128,8 +136,12 @@ class One2345Pipeline(DiffusionPipeline):
             eta=eta,
             drops_largest_timestep=drops_largest_timestep,
             initial_noise_scale=initial_noise_scale,
+            sampler=sampler,
             num_inference_steps_stage1=num_inference_steps_stage1,
             num_inference_steps_stage2=num_inference_steps_stage2,
+            fast_steps_stage1=fast_steps_stage1,
+            fast_steps_stage2=fast_steps_stage2,
+            fast_guided_share=fast_guided_share,
             guidance_scale=guidance_scale,
             resynthesises_input=resynthesises_input,
             reconstructs_from_input=reconstructs_from_input,
@@ -156,7 +168,14 @@ class One2345Pipeline(DiffusionPipeline):
             eta=self.config.eta,
             drops_largest_timestep=self.config.drops_largest_timestep,
             initial_noise_scale=self.config.initial_noise_scale,
+            fast_guided_share=self.config.fast_guided_share,
         )
+
+    def default_steps(self, sampler: str) -> tuple[int, int]:
+        """Steps of the 8 views and of the near views, as the config says for a sampler."""
+        if sampler == FAST_SAMPLER:
+            return self.config.fast_steps_stage1, self.config.fast_steps_stage2
+        return self.config.num_inference_steps_stage1, self.config.num_inference_steps_stage2
 
     def two_stages(
         self,
@@ -164,6 +183,7 @@ class One2345Pipeline(DiffusionPipeline):
         *,
         seed: int,
         elevation_deg: float | None = None,
+        sampler: str | None = None,
         steps_stage1: int | None = None,
         steps_stage2: int | None = None,
         guidance_scale: float | None = None,
@@ -171,13 +191,16 @@ class One2345Pipeline(DiffusionPipeline):
     ) -> TwoStageViews:
         """The view generator as a conversion of `photo` uses it; None: as the config says."""
         config = self.config
+        sampler = sampler or config.sampler
+        default_steps = self.default_steps(sampler)
         return TwoStageViews(
             zero123=self.zero123,
             rgb=photo.rgb,
             guessed=self.guess(photo, elevation_deg),
             seed=seed,
-            steps_stage1=steps_stage1 or config.num_inference_steps_stage1,
-            steps_stage2=steps_stage2 or config.num_inference_steps_stage2,
+            sampler=sampler,
+            steps_stage1=steps_stage1 or default_steps[0],
+            steps_stage2=steps_stage2 or default_steps[1],
             guidance_scale=config.guidance_scale if guidance_scale is None else guidance_scale,
             resynthesises_input=config.resynthesises_input,
             on_event=on_event,
@@ -190,6 +213,7 @@ class One2345Pipeline(DiffusionPipeline):
         *,
         seed: int = 0,
         elevation_deg: float | None = None,
+        sampler: str | None = None,
         num_inference_steps_stage1: int | None = None,
         num_inference_steps_stage2: int | None = None,
         guidance_scale: float | None = None,
@@ -202,7 +226,7 @@ class One2345Pipeline(DiffusionPipeline):
             image: `(H, W, 4)` or `(H, W, 3)` uint8 sRGB; alpha, if any, marks the object.
             seed: The same seed gives the same mesh on the same device.
             elevation_deg: The camera's, above the horizon; None: estimate it.
-            num_inference_steps_stage1, num_inference_steps_stage2, guidance_scale,
+            sampler, num_inference_steps_stage1, num_inference_steps_stage2, guidance_scale,
             grid_resolution: None: as the preset's config says.
             on_event: Hears of progress, views and warnings; may raise `Cancelled`.
 
@@ -217,6 +241,7 @@ class One2345Pipeline(DiffusionPipeline):
             foreground,
             seed=seed,
             elevation_deg=elevation_deg,
+            sampler=sampler,
             steps_stage1=num_inference_steps_stage1,
             steps_stage2=num_inference_steps_stage2,
             guidance_scale=guidance_scale,

@@ -30,6 +30,7 @@ class TwoStageViews:
     guessed: GuessedObject | None
     """What the preset's lifter, if it has one, makes of the photo."""
     seed: int
+    sampler: str
     steps_stage1: int
     steps_stage2: int
     guidance_scale: float
@@ -97,6 +98,7 @@ class TwoStageViews:
             generator=[view_generator(self.seed, name) for name in names],
             num_inference_steps=num_inference_steps,
             guidance_scale=self.guidance_scale,
+            sampler=self.sampler,
             on_step=on_step,
         )
         for name, view in zip(names, views, strict=True):

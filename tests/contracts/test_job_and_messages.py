@@ -22,7 +22,7 @@ def spec(**options):
 
 
 def test_job_round_trip_through_json():
-    job = spec(seed=7, elevation_deg=-12.5, grid_resolution=96, preset="zero123-xl")
+    job = spec(seed=7, sampler="fast", elevation_deg=-12.5, grid_resolution=96, preset="zero123-xl")
     assert JobSpec.from_dict(json.loads(json.dumps(job.to_dict()))) == job
 
 
@@ -34,6 +34,7 @@ def test_job_round_trip_through_json():
         ("seed", 1.5),
         ("seed", True),
         ("device", "gpu"),
+        ("sampler", "ddim"),
         ("elevation_deg", 91.0),
         ("elevation_deg", math.nan),
         ("elevation_deg", "high"),

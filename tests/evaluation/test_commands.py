@@ -10,7 +10,7 @@ from PIL import Image
 from tiny_preset import VIEW_SIZE_PX
 
 from one2345_blender.contracts.errors import OptionError
-from one2345_blender.evaluation import elevation, iso_level, meshes, pictures
+from one2345_blender.evaluation import elevation, iso_level, meshes, pictures, samplers
 from one2345_blender.evaluation.score_table import COLUMNS
 from one2345_blender.training.cutouts import rgba_from_render
 from one2345_blender.training.renders import load_rigs
@@ -112,6 +112,24 @@ def test_iso_levels_below_all_distances_leave_no_silhouette(crate_set, tiny_pres
     as_it_is, too_low = printed_rows(capsys)
     assert too_low == {"iso_level": -9.0, "silhouette_iou": 0.0}
     assert 0.0 < as_it_is["silhouette_iou"] <= 1.0
+
+
+def test_samplers_are_compared_in_views_and_meshes(crate_set, tiny_preset, capsys):
+    data = ["--data", str(crate_set.folder), "--packages", str(crate_set.folder)]
+    data += ["--manifest", str(crate_set.folder / "manifest.json")]
+    arguments = [*data, "--preset", str(tiny_preset), "--reference-steps", "3"]
+    samplers.main([*arguments, "--fast", "2,2,0.5", "1,1,1"])
+    rows = [line.split("|")[1:-1] for line in capsys.readouterr().out.splitlines() if "|" in line]
+    assert [row[0].strip() for row in rows[2:]] == [
+        "reference, 3 and 3 steps",
+        "fast, 2 and 2 steps, 50% guided",
+        "fast, 1 and 1 steps",
+    ]
+    reference, *fast = ([float(value) for value in row[1:]] for row in rows[2:])
+    assert reference[1] == 60.0 and all(row[1] < 60.0 for row in fast)
+    assert all(0.0 <= row[2] <= 1.0 and row[3] > 0.0 for row in (reference, *fast))
+    with pytest.raises(OptionError, match="16,12"):
+        samplers.main([*arguments, "--fast", "2,2"])
 
 
 def test_pictures_reports_each_and_goes_on_after_a_bad_one(

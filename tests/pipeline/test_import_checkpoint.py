@@ -18,6 +18,7 @@ from transformers import CLIPVisionModelWithProjection
 
 from one2345_blender.cli import EXIT_BAD_INPUT, EXIT_DONE, main
 from one2345_blender.contracts.errors import CheckpointError
+from one2345_blender.contracts.job import FAST_SAMPLER, REFERENCE_SAMPLER, SAMPLERS
 from one2345_blender.pipeline.import_checkpoint import import_checkpoint
 from one2345_blender.pipeline.model_cache import load_reconstruction
 from one2345_blender.pipeline.zero123.camera_projection import CLIPCameraProjection
@@ -166,12 +167,20 @@ def picture(folder: Path) -> Path:
     return folder / "square.png"
 
 
-def test_views_run_on_the_imported_folder(preset: Path, tmp_path: Path) -> None:
+def test_views_run_on_the_imported_folder_with_the_fast_sampler(
+    preset: Path, tmp_path: Path
+) -> None:
     options = ["--preset", str(preset), "--num-inference-steps", "2", "--device", "cpu"]
-    options += ["--azimuth-deg", "90", "--output", str(tmp_path / "views")]
-    assert main(["views", str(picture(tmp_path)), *options]) == EXIT_DONE
-    with Image.open(tmp_path / "views" / "azimuth+90_elevation+0.png") as view:
-        assert view.size == (256, 256)
+    views = {}
+    for name, sampler in (("default", []), *((s, ["--sampler", s]) for s in SAMPLERS)):
+        options_here = [*options, *sampler, "--output", str(tmp_path / name)]
+        command = ["views", str(picture(tmp_path)), "--azimuth-deg", "90", *options_here]
+        assert main(command) == EXIT_DONE
+        with Image.open(tmp_path / name / "azimuth+90_elevation+0.png") as view:
+            views[name] = np.asarray(view)
+    assert views["default"].shape == (256, 256, 3)
+    np.testing.assert_array_equal(views["default"], views[FAST_SAMPLER])
+    assert (views["default"] != views[REFERENCE_SAMPLER]).any()
 
 
 def test_a_conversion_asks_for_the_other_half(

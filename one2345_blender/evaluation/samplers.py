@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the fast sampler loses against the reference sampler, in views and in meshes.
+
+Both start from the same noise, the reference with many steps and without noise of its own (eta 0),
+which is the path that the fast one approximates. The true elevation is given.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..contracts.errors import EmptySurfaceError, OptionError
+from ..contracts.job import FAST_SAMPLER, REFERENCE_SAMPLER
+from ..contracts.progress import ignore_events
+from ..pipeline.foreground import ForegroundImage
+from ..pipeline.model_cache import ModelCache
+from ..pipeline.pipeline_one2345 import One2345Pipeline
+from ..training.assets_command import MANIFEST_PATH, PACKAGES_DIR
+from .picture_scores import psnr_db
+from .surface_scores import score_surface
+from .test_sets import rendered_objects
+from .truth import TrueObject
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """A sampler and how often it evaluates the network."""
+
+    sampler: str
+    steps: tuple[int, int]
+    """Of the 8 views and of the near views."""
+    guided_share: float = 1.0
+
+    def __str__(self) -> str:
+        share = f", {self.guided_share:.0%} guided" if self.guided_share < 1.0 else ""
+        return f"{self.sampler}, {self.steps[0]} and {self.steps[1]} steps{share}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampled:
+    """What one setting makes of one object."""
+
+    rgb: NDArray[np.uint8]
+    """`(40, S, S, 3)` the method's views."""
+    f_05: float
+    """Of the mesh, see `SurfaceScores`; 0 without a surface."""
+    cpu_s: float
+    """Of the views alone."""
+
+
+def main(argv: list[str]) -> None:
+    """`python -m one2345_blender.evaluation samplers`: a Markdown table."""
+    parser = argparse.ArgumentParser(prog="evaluation samplers", description=__doc__)
+    parser.add_argument("--preset", default="embedded", help="name or folder")
+    parser.add_argument("--data", type=Path, default=Path("out/training"), help="rendered data")
+    parser.add_argument("--part", default="val", help="of the split")
+    parser.add_argument("--objects", type=int, default=4, help="at most so many")
+    parser.add_argument("--packages", type=Path, default=PACKAGES_DIR, help="the models")
+    parser.add_argument("--manifest", type=Path, default=MANIFEST_PATH)
+    parser.add_argument("--reference-steps", type=int, default=50)
+    parser.add_argument("--initial-noise-scale", type=float, default=1.0)
+    parser.add_argument(
+        "--fast",
+        nargs="+",
+        default=None,
+        metavar="S1,S2,SHARE",
+        help="steps of both stages and guided share of them (default: the preset's)",
+    )
+    args = parser.parse_args(argv)
+    pipeline = ModelCache().get(args.preset, "cpu")
+    pipeline.register_to_config(eta=0.0, initial_noise_scale=args.initial_noise_scale)
+    settings = [
+        Setting(sampler=REFERENCE_SAMPLER, steps=(args.reference_steps,) * 2),
+        *(fast_settings(args.fast) if args.fast else [preset_setting(pipeline)]),
+    ]
+    objects = rendered_objects(
+        args.data,
+        args.part,
+        args.objects,
+        packages_dir=args.packages,
+        manifest=args.manifest,
+        size_px=pipeline.view_size_px,
+    )
+    print("\n".join(compare_samplers(pipeline, objects, settings)))
+
+
+def preset_setting(pipeline: One2345Pipeline) -> Setting:
+    """The fast sampler as the preset's config has it."""
+    return Setting(
+        sampler=FAST_SAMPLER,
+        steps=pipeline.default_steps(FAST_SAMPLER),
+        guided_share=pipeline.config.fast_guided_share,
+    )
+
+
+def fast_settings(texts: Iterable[str]) -> list[Setting]:
+    """Settings of the fast sampler as the command line gives them: `16,12,0.6`.
+
+    Raises:
+        OptionError: A text does not have that form.
+    """
+    settings = []
+    for text in texts:
+        try:
+            steps_stage1, steps_stage2, share = text.split(",")
+            steps = int(steps_stage1), int(steps_stage2)
+            settings.append(Setting(sampler=FAST_SAMPLER, steps=steps, guided_share=float(share)))
+        except ValueError as error:
+            raise OptionError(
+                f"fast: expected steps, steps and a share like 16,12,0.6, got {text!r}."
+            ) from error
+    return settings
+
+
+def compare_samplers(
+    pipeline: One2345Pipeline, objects: Iterable[TrueObject], settings: list[Setting]
+) -> list[str]:
+    """Lines of a Markdown table, means over the objects; the first setting is the reference."""
+    rows: list[list[list[float]]] = []
+    for truth in objects:
+        sampled = [sample(pipeline, truth, setting) for setting in settings]
+        rows.append(
+            [
+                [
+                    mean_psnr_db(truth.rgb[1:], one.rgb[1:]),
+                    mean_psnr_db(sampled[0].rgb[1:], one.rgb[1:]),
+                    one.f_05,
+                    one.cpu_s,
+                ]
+                for one in sampled
+            ]
+        )
+        print(f"{truth.asset_id}: {rows[-1]}", flush=True)
+    lines = [
+        f"means of {len(rows)} objects",
+        "",
+        "| sampler | PSNR to the renders, dB | to the reference's views, dB | F@.05 | CPU s |",
+        "|---|---|---|---|---|",
+    ]
+    for setting, (truth_db, reference_db, f_05, cpu_s) in zip(
+        settings, np.mean(rows, axis=0), strict=True
+    ):
+        lines.append(
+            f"| {setting} | {truth_db:.2f} | {reference_db:.2f} | {f_05:.3f} | {cpu_s:.1f} |"
+        )
+    return lines
+
+
+@torch.no_grad()
+def sample(pipeline: One2345Pipeline, truth: TrueObject, setting: Setting) -> Sampled:
+    """The views and the mesh of an object's input view, its true elevation given."""
+    pipeline.register_to_config(fast_guided_share=setting.guided_share)
+    height_px, width_px = truth.mask.shape
+    photo = ForegroundImage(
+        rgb=truth.rgb[0],
+        mask=truth.mask > 127,
+        crop_box_px=(0.0, 0.0, float(width_px)),
+        source_size=(height_px, width_px),
+    )
+    began = time.process_time()
+    two_stages = pipeline.two_stages(
+        photo,
+        seed=0,
+        elevation_deg=truth.elevation_deg,
+        sampler=setting.sampler,
+        steps_stage1=setting.steps[0],
+        steps_stage2=setting.steps[1],
+    )
+    views, _ = pipeline.synthesise(two_stages, truth.elevation_deg)
+    cpu_s = time.process_time() - began
+    try:
+        mesh = pipeline.reconstruct(
+            pipeline.source_views(views), pipeline.config.grid_resolution, ignore_events
+        )
+    except EmptySurfaceError:
+        return Sampled(rgb=views.rgb, f_05=0.0, cpu_s=cpu_s)
+    return Sampled(rgb=views.rgb, f_05=score_surface(mesh, truth.points).f_05, cpu_s=cpu_s)
+
+
+def mean_psnr_db(truth: NDArray[np.uint8], rgb: NDArray[np.uint8]) -> float:
+    """Mean of views `(V, H, W, 3)`."""
+    return float(np.mean([psnr_db(*pair) for pair in zip(truth, rgb, strict=True)]))
