@@ -26,6 +26,7 @@ FAKE_WORKER = ROOT / "tests" / "fake_worker.py"
 MEASUREMENTS = {
     "stalls": "measure:measure_stalls_and_jobs",
     "cancel": "measure:measure_cancel",
+    "import": "measure:measure_import",
 }
 WAYS_TO_END = {
     "job done, Blender quit": "check_convert:check_a_photo_becomes_an_object",
@@ -75,9 +76,13 @@ def print_stalls(found: dict[str, Any]) -> None:
         rows.append(milliseconds("… their processor time", run["own_cpu_ms"]))
     print_table(("main thread, ms", *columns), *rows)
     print_table(
-        ("job", "button to object, s", "in the worker, s", "loading networks, s", "longest call"),
+        ("job", "longest call into the add-on", "stage of the longest gap"),
+        *((n, run["longest"], run["longest_gap"]) for n, run in enumerate(found["runs"], start=1)),
+    )
+    print_table(
+        ("job", "button to object, s", "in the worker, s", "loading networks, s"),
         *(
-            (label, run["wall_s"], run["worker_s"], run["load_models_s"], run["longest"])
+            (label, run["wall_s"], run["worker_s"], run["load_models_s"])
             for label, run in zip(("first", "second"), found["runs"], strict=True)
         ),
     )
@@ -88,6 +93,14 @@ def print_cancel(rows: list[dict[str, Any]]) -> None:
     print_table(
         ("stage", "cancelled after, s", "processes gone after, s", "ended by force"),
         *((row["stage"], row["cancelled_s"], row["gone_s"], row["was_forced"]) for row in rows),
+    )
+
+
+def print_import(rows: list[dict[str, Any]]) -> None:
+    """How long a result takes from the job's files to the undo step."""
+    print_table(
+        ("vertices", "placed after, s", "processor time, s"),
+        *((f"{row['num_vertices']:,}", row["wall_s"], row["cpu_s"]) for row in rows),
     )
 
 
@@ -110,7 +123,7 @@ def main() -> int:
     parser.add_argument("parts", nargs="*", choices=[[], *PARTS], help="default: all")
     parts = parser.parse_args().parts or PARTS
     gui_root = Path(os.environ["ONE2345_GUI_ROOT"])
-    printers = {"stalls": print_stalls, "cancel": print_cancel}
+    printers = {"stalls": print_stalls, "cancel": print_cancel, "import": print_import}
     with tempfile.TemporaryDirectory() as name:
         window = BlenderWindow(gui_root=gui_root, home_dir=Path(name) / "home", tmp_path=Path(name))
         window.home_dir.mkdir()

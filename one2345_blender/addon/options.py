@@ -42,7 +42,7 @@ class ConversionOptions:
         default=20.0,
     )
     grid_resolution: bpy.props.IntProperty(
-        name="Mesh Resolution",
+        name="Resolution",
         description="Samples along each axis of the volume, 16 to 512; 0: as the preset says",
         soft_min=PRESET_RESOLUTION,
         soft_max=512,

@@ -23,6 +23,13 @@ RUN_VARIABLE = "ONE2345_GUI_RUN"
 """Marks every process that a run starts, also those that leave its process group."""
 SCREEN = "1280x800"
 GONE_WITHIN_S = 5.0
+LANGUAGES = """\
+0:Complete:
+0:Automatic (Automatic):DEFAULT
+1:English (English):en_US
+5:German (Deutsch):de_DE
+"""
+"""That one can choose; the tree has no translations of Blender itself, and so no list of them."""
 
 
 def paths_of_this_python() -> list[Path]:
@@ -169,3 +176,4 @@ def install_extension(gui_root: Path, folder: Path) -> None:
             environ={},
         )
     assert finished.returncode == 0, finished.stdout
+    (gui_root / "usr" / "share" / "locale" / "languages").write_text(LANGUAGES, encoding="utf-8")

@@ -31,7 +31,6 @@ def test_in_the_window(check: str, blender_window: BlenderWindow, fake_python: P
 
 
 @pytest.mark.preset
-@pytest.mark.slow
 def test_the_real_worker(blender_window: BlenderWindow) -> None:
     run(blender_window, "real_worker:convert_a_photo", worker=PYTHON)
 

@@ -38,6 +38,24 @@ def check_a_photo_becomes_an_object(hand: Hand) -> Steps:
     assert f"{name} Camera" in bpy.data.objects
 
 
+def check_what_the_sub_panels_hold_goes_to_the_job(hand: Hand) -> Steps:
+    """Options and output, both open."""
+    jobs.open_panels("ONE2345_PT_options", "ONE2345_PT_output")
+    yield from hand.open_tab()
+    yield from jobs.choose_picture(hand)
+    chosen = jobs.settings()
+    chosen.seed, chosen.quality = 5, "FINE"
+    chosen.estimate_elevation, chosen.elevation_deg = False, 35.0
+    chosen.mark_asset, chosen.asset_tags = True, "cup, red"
+    yield from hand.screenshot("options")
+    yield from jobs.start_job(hand, mode="ok")
+    yield from wait_until(lambda: jobs.PHOTO.stem in bpy.data.objects, within_s=60, what="the job")
+    spec = jobs.all_jobs()[-1].spec
+    assert (spec.seed, spec.steps_scale, spec.elevation_deg) == (5, 2.0, 35.0)
+    tags = {tag.name for tag in bpy.data.objects[jobs.PHOTO.stem].asset_data.tags}
+    assert {"cup", "red"} <= tags
+
+
 def check_search_finds_the_operator(hand: Hand) -> Steps:
     """F3, the operator's name, Enter: without a photo it asks for one."""
     bpy.context.preferences.view.filebrowser_display_type = "SCREEN"

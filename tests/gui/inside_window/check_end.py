@@ -81,6 +81,7 @@ def check_the_add_on_is_disabled(hand: Hand) -> Steps:
 
 def check_another_file_is_opened(hand: Hand) -> Steps:
     """The job goes on, but its result does not end up in the other file unasked."""
+    jobs.open_panels("ONE2345_PT_queue")
     yield from hand.open_tab()
     yield from jobs.choose_picture(hand)
     yield from jobs.start_job(hand, mode="slow")
@@ -89,7 +90,6 @@ def check_another_file_is_opened(hand: Hand) -> Steps:
     yield from wait_until(lambda: jobs.status() == "done", within_s=60, what="the job")
     yield 1.0
     assert {found.name for found in bpy.data.objects} == {"Camera", "Cube", "Light"}
-    jobs.open_queue_panel()
     yield from hand.open_tab()
     yield from hand.screenshot("another_file")
     yield from hand.press_button("one2345.place_result")

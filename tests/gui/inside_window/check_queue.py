@@ -40,7 +40,7 @@ def _drop(hand: Hand, folder: Path, names: list[str], *, region_type: str) -> St
 def check_dropped_pictures_stand_in_a_row(hand: Hand) -> Steps:
     """Three files dropped into the view: three objects side by side, named after the files."""
     os.environ[jobs.FAKE_MODE_VARIABLE] = "slow"
-    jobs.open_queue_panel()
+    jobs.open_panels("ONE2345_PT_queue")
     yield from hand.open_tab()
     yield from hand.to_view()
     yield from _drop(
@@ -71,7 +71,7 @@ def check_a_picture_dropped_on_the_panel_is_chosen(hand: Hand) -> Steps:
 
 def check_three_presses_queue_three_jobs(hand: Hand) -> Steps:
     """They wait their turn; the one in the middle is taken out; undo does not touch the jobs."""
-    jobs.open_queue_panel()
+    jobs.open_panels("ONE2345_PT_queue")
     yield from hand.open_tab()
     yield from jobs.choose_picture(hand)
     yield from jobs.start_job(hand, mode="stays_in:features")

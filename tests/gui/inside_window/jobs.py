@@ -63,12 +63,13 @@ def browser(hand: Hand) -> bpy.types.Area | None:
     return next((area for area in hand.window.screen.areas if area.type == "FILE_BROWSER"), None)
 
 
-def open_queue_panel() -> None:
-    """Have the sub-panel open from now on; Blender has no call that opens one."""
-    panel = bpy.types.ONE2345_PT_queue
-    bpy.utils.unregister_class(panel)
-    panel.bl_options = set()
-    bpy.utils.register_class(panel)
+def open_panels(*names: str) -> None:
+    """Have these sub-panels open from now on; Blender has no call that opens one."""
+    bpy.ops.preferences.addon_disable(module=MODULE)
+    for panel in room("addon").CLASSES:
+        if panel.__name__ in names:
+            panel.bl_options = set()
+    bpy.ops.preferences.addon_enable(module=MODULE)
 
 
 def start_job(hand: Hand, *, mode: str) -> Steps:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -19,6 +20,10 @@ from hand import Hand, Steps, wait_until
 _JOB_WITHIN_S = 1200.0
 _BASELINE_S = 10.0
 _LOOK_INTERVAL_S = 0.02
+_BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
+_IMPORT_RUNS = 3
+_SETTLED_S = 1.0
+"""Blender draws what was imported."""
 
 
 class Gaps:
@@ -26,18 +31,26 @@ class Gaps:
 
     def __init__(self) -> None:
         self.waits_s: list[float] = []
-        self._last_s = time.perf_counter()
+        self.stage_of_longest = ""
+        """What the worker was about when the longest wait ended."""
+        self._last_s = 0.0
+        self._timer = self._note
+        """One object: Blender knows its timers by identity, and each look-up binds anew."""
 
     def __enter__(self) -> Gaps:
-        bpy.app.timers.register(self._note)
+        self._last_s = time.perf_counter()
+        bpy.app.timers.register(self._timer)
         return self
 
     def __exit__(self, *_: object) -> None:
-        bpy.app.timers.unregister(self._note)
+        bpy.app.timers.unregister(self._timer)
 
     def _note(self) -> float:
         now_s = time.perf_counter()
-        self.waits_s.append(now_s - self._last_s)
+        wait_s = now_s - self._last_s
+        if jobs.all_jobs() and wait_s > max(self.waits_s, default=0.0):
+            self.stage_of_longest = f"{jobs.state().stage}, {jobs.status()}"
+        self.waits_s.append(wait_s)
         self._last_s = now_s
         return 0.0
 
@@ -102,6 +115,7 @@ def measure_stalls_and_jobs(hand: Hand) -> Steps:
                 "load_models_s": report["stage_seconds"]["load_models"],
                 "num_vertices": report["num_vertices"],
                 "gaps_ms": gaps.summary(),
+                "longest_gap": gaps.stage_of_longest,
                 "own_wall_ms": _summary_ms([wall for _, wall, _ in entries]),
                 "own_cpu_ms": _summary_ms([cpu for _, _, cpu in entries]),
                 "longest": max(entries, key=lambda entry: entry[1])[0],
@@ -139,6 +153,27 @@ def measure_cancel(hand: Hand) -> Steps:
             }
         )
         hand.write_json("cancel", rows)
+
+
+def measure_import(hand: Hand) -> Steps:
+    """Finished results of several sizes, from the job's files to the undo step."""
+    sys.path.insert(0, str(_BENCHMARKS))
+    import mesh_import
+
+    rows = []
+    for size in mesh_import.SIZES:
+        mesh = mesh_import.sphere(size)
+        runs = []
+        with tempfile.TemporaryDirectory() as folder:
+            files = mesh_import.job_files(Path(folder), mesh)
+            for _ in range(_IMPORT_RUNS):
+                began = time.perf_counter(), time.process_time()
+                mesh_import.place(files)
+                runs.append((time.perf_counter() - began[0], time.process_time() - began[1]))
+                yield _SETTLED_S
+        wall_s, cpu_s = map(min, zip(*runs, strict=True))
+        rows.append({"num_vertices": len(mesh.vertices), "wall_s": wall_s, "cpu_s": cpu_s})
+        hand.write_json("import", rows)
 
 
 def _until_done() -> Steps:
