@@ -17,8 +17,8 @@ from .devices import peak_memory_bytes, resolve_device
 from .job_record import JobRecord, installed_versions, memory_errors_named
 from .memory_limit import memory_limited
 from .model_cache import ModelCache, load_reconstruction
-from .pipeline_one2345 import reconstruct_views
 from .posed_images import read_posed_images, scene_scale
+from .reconstruct_views import reconstruct_views
 from .result_files import write_cameras, write_json, write_mesh, write_photo, write_png, write_views
 from .source_image import read_source_image
 from .two_stage_views import view_generator

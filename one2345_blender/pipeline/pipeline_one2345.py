@@ -28,9 +28,9 @@ from .lifting.guessed_object import GuessedObject, guess_object
 from .lifting.photo_elevation import PhotoElevation
 from .lifting.photo_lifter import PhotoLifter
 from .matching import match_views
-from .meshing import extract_mesh
 from .photo_colors import PhotoColors
 from .photo_evidence import NO_EVIDENCE, PhotoEvidence
+from .reconstruct_views import reconstruct_views
 from .reconstruction.reconstructor import SparseNeuSReconstructor
 from .segmenter import ForegroundSegmenter
 from .silhouette import Silhouette
@@ -374,29 +374,3 @@ class One2345Pipeline(DiffusionPipeline):
                 )
             )
         return estimate
-
-
-def reconstruct_views(
-    reconstruction: SparseNeuSReconstructor,
-    views: PosedImages,
-    grid_resolution: int,
-    on_event: OnEvent,
-    evidence: PhotoEvidence = NO_EVIDENCE,
-) -> ColoredMesh:
-    """Posed views to a mesh in the cameras' world frame; see `One2345Pipeline.reconstruct`."""
-    device = reconstruction.device
-    rgb = torch.from_numpy(views.rgb).to(device).permute(0, 3, 1, 2).float().contiguous() / 255.0
-    c2w, K, reference_c2w = (
-        torch.from_numpy(array).to(device)
-        for array in (views.cameras.c2w, views.cameras.K, views.reference_c2w)
-    )
-    volume = reconstruction.encode(
-        rgb,
-        c2w,
-        K,
-        reference_c2w,
-        near_far=views.cameras.near_far,
-        guess=evidence.guess,
-        on_event=on_event,
-    )
-    return extract_mesh(reconstruction, volume, grid_resolution, on_event, evidence)
