@@ -168,6 +168,13 @@ def misbehave(wire: Wire, mode: str) -> None:
     elif mode == "lies_json":
         os.write(wire._outgoing.fileno(), b"this is not JSON\n")
         time.sleep(600)
+    elif mode == "half_line":
+        os.write(wire._outgoing.fileno(), b'{"type":"result","job_id":')
+        os._exit(0)
+    elif mode == "long_line":
+        for _ in range(100):
+            wire._outgoing.write(b"x" * 1_000_000)
+        time.sleep(600)
     elif mode == "lies_type":
         wire.send({"type": "progress", "job_id": job_id, "stage": "sdf", "step": "1", "steps": 2})
         time.sleep(600)

@@ -44,6 +44,7 @@ class CommandProcess:
         self._arrivals: queue.Queue[Message | ProtocolError | None] = queue.Queue()
         self._kill_at_s = float("inf")
         try:
+            log_path.parent.mkdir(parents=True, exist_ok=True)
             with log_path.open("wb") as log:
                 self._process = subprocess.Popen(
                     launch.argv,

@@ -28,5 +28,8 @@ def crashed(what: str, exit_status: int, log_path: Path) -> WorkerCrashedError:
 
 
 def _tail(log_path: Path) -> str:
-    lines = log_path.read_text(encoding="utf-8", errors="replace").splitlines()
+    try:
+        lines = log_path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:  # the temporary folder was cleared meanwhile
+        return ""
     return "\n".join(lines[-_LOG_TAIL_LINES:])

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ _RUNTIME_PYTHON = Path("Scripts/python.exe") if sys.platform == "win32" else Pat
 PACKAGE_PARENT = Path(__file__).resolve().parents[2]
 """The folder that holds the package, and `vendor_install.py` beside it."""
 _STEERING_PREFIXES = ("PYTHON", "__PYVENV")
+_SECRETS = re.compile(r"TOKEN|SECRET|PASSWORD|CREDENTIAL|API_?KEY|ACCESS_?KEY", re.IGNORECASE)
+OFFLINE_VARIABLE = "HF_HUB_OFFLINE"
+"""Keeps Hugging Face's libraries from connecting."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,9 +62,14 @@ def find_worker_python(
 
 
 def worker_launch(python: Path, environ: Mapping[str, str]) -> WorkerLaunch:
-    """The command line and environment of a worker that imports this copy of the package."""
+    """The command line and environment of a worker that imports this copy of the package.
+
+    It converts with what is on this machine: it is told to stay off the hub, and no secrets.
+    """
     argv = (str(python), "-s", "-u", "-X", "utf8", "-m", _WORKER_MODULE)
-    return WorkerLaunch(argv=argv, env=worker_environment(environ))
+    inherited = worker_environment(environ)
+    env = {name: value for name, value in inherited.items() if not _SECRETS.search(name)}
+    return WorkerLaunch(argv=argv, env={**env, OFFLINE_VARIABLE: "1"})
 
 
 def worker_environment(environ: Mapping[str, str]) -> dict[str, str]:

@@ -6,11 +6,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from .environment import PACKAGE_PARENT, WorkerLaunch, worker_environment
+from .environment import OFFLINE_VARIABLE, PACKAGE_PARENT, WorkerLaunch, worker_environment
 
 INSTALL_JOB, DOWNLOAD_JOB = "install", "download"
 """The job ids that the events of the two commands bear."""
-OFFLINE_VARIABLE = "HF_HUB_OFFLINE"
 
 
 def installer_launch(python: Path, environ: Mapping[str, str], *arguments: str) -> WorkerLaunch:

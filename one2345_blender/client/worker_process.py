@@ -56,7 +56,7 @@ class WorkerProcess:
 
         Args:
             launch: Command line and environment.
-            working_dir: The process's working directory.
+            working_dir: The process's working directory; made if it is gone.
             log_path: The worker's stderr is appended to this file.
             deadlines: Defaults to `Deadlines()`.
 
@@ -73,6 +73,7 @@ class WorkerProcess:
         self._is_cancelling = False
         self._fault: One2345Error | None = None
         try:
+            working_dir.mkdir(parents=True, exist_ok=True)
             with log_path.open("ab") as log:
                 self._process = subprocess.Popen(
                     launch.argv,

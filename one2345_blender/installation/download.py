@@ -5,10 +5,13 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from ..contracts.errors import CheckpointError, OptionError, OutputError
 from ..contracts.job_folder import atomic_write, prepare_output_dir
@@ -20,6 +23,7 @@ from .weights_record import FileRecord, SourceRecord, checked, read_records, wri
 
 STAGES = ("look_up", "download", "import")
 LICENCES_TXT = "LICENCES.txt"
+_LOCK = "lock"
 _TELL_EVERY_S = 0.2
 
 Emit = Callable[[Message], None]
@@ -107,6 +111,11 @@ def download(preset: str, *, hub: Hub, emit: Emit, given: Path | None = None) ->
     """
     folder = downloads_folder(preset)
     prepare_output_dir(folder)
+    with _claimed(folder):
+        return _download(preset, folder, hub, emit, given)
+
+
+def _download(preset: str, folder: Path, hub: Hub, emit: Emit, given: Path | None) -> Downloaded:
     _stage(emit, "look_up")
     records = _look_up(preset, folder, given, hub)
     write_records(folder, records)
@@ -147,12 +156,13 @@ def make_preset(preset: str, downloaded: Downloaded, emit: Emit) -> Downloaded:
     _stage(emit, "import")
     target = user_presets_folder() / preset
     unfinished = target.with_name(f"{preset}.part")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    for source in PUBLISHED[preset]:
-        repository = downloads_folder(preset) / source.repo_id.replace("/", "--")
-        import_checkpoint(repository / source.imported, unfinished)
-    shutil.rmtree(target, ignore_errors=True)
-    unfinished.replace(target)
+    with _claimed(downloads_folder(preset)):
+        shutil.rmtree(unfinished, ignore_errors=True)
+        for source in PUBLISHED[preset]:
+            repository = downloads_folder(preset) / source.repo_id.replace("/", "--")
+            import_checkpoint(repository / source.imported, unfinished)
+        shutil.rmtree(target, ignore_errors=True)
+        unfinished.replace(target)
     return replace(
         downloaded,
         files={**downloaded.files, "preset": str(target)},
@@ -187,6 +197,22 @@ def _look_up(preset: str, folder: Path, given: Path | None, hub: Hub) -> tuple[S
     records = read_records(folder) or (read_records(given) if given else None) or ()
     known = {record.repo_id: record for record in records}
     return tuple(known.get(s.repo_id) or hub.look_up(s) for s in PUBLISHED[preset])
+
+
+@contextmanager
+def _claimed(folder: Path) -> Iterator[None]:
+    """Keep a second download out; the system lets go when this process ends, however."""
+    lock = FileLock(folder / _LOCK, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise OutputError(
+            f"Another download into {folder} is running.", hint="Wait for its end, or cancel it."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _existing(folder: Path) -> Path:

@@ -47,6 +47,18 @@ def test_files_are_short() -> None:
     assert {name: lines for name, lines in lengths.items() if lines > MAX_LINES} == {}
 
 
+def test_nothing_waits_by_a_clock_that_can_jump() -> None:
+    """A correction of the time, or its being set, must not end a deadline or prolong one."""
+    workshop = {ROOT / "one2345_blender" / room for room in ("training", "evaluation")}
+    files = tracked_files("one2345_blender/*.py", "vendor_install.py")
+    jumping = re.compile(r"\btime\.time(_ns)?\(|\bfrom time import|\bdatetime\b")
+    assert files and not [
+        path.relative_to(ROOT)
+        for path in files
+        if workshop.isdisjoint(path.parents) and jumping.search(path.read_text(encoding="utf-8"))
+    ]
+
+
 def test_test_files_have_unique_names() -> None:
     names = [path.name for path in tracked_files("tests/**/*.py") if path.name != "conftest.py"]
     assert "__init__.py" not in names

@@ -61,16 +61,19 @@ def test_no_interpreter_says_what_to_do(
     assert "ONE2345_PYTHON" in caught.value.hint and "Preferences" in caught.value.hint
 
 
-def test_what_steers_python_is_not_inherited(tmp_path: Path) -> None:
+def test_what_steers_python_and_secrets_are_not_inherited(tmp_path: Path) -> None:
     environ = {
         "PATH": "/bin",
         "PYTHONHOME": "/blender/python",
         "PYTHONPATH": "/blender/scripts",
         "PYTHONSTARTUP": "/x",
+        "HF_TOKEN": "hf_x",
+        "aws_secret_access_key": "x",
     }
     launch = worker_launch(Path(sys.executable), environ)
     assert launch.env["PATH"] == "/bin"
-    assert not {"PYTHONHOME", "PYTHONSTARTUP"} & set(launch.env)
+    assert launch.env["HF_HUB_OFFLINE"] == "1"
+    assert not (environ.keys() - {"PATH", "PYTHONPATH"}) & launch.env.keys()
     code = "import one2345_blender, sys; sys.stdout.write(one2345_blender.__file__)"
     found = subprocess.run(
         [sys.executable, "-s", "-c", code],

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +19,7 @@ from one2345_blender.client.worker_process import Deadlines, WorkerProcess
 from one2345_blender.contracts.errors import EnvironmentMissingError, ProtocolError
 from one2345_blender.contracts.job import JobSpec
 from one2345_blender.contracts.messages import TERMINAL_EVENTS, Message
+from one2345_blender.contracts.progress import STAGES
 
 FAKE_WORKER = Path(__file__).parents[1] / "fake_worker.py"
 IMPATIENT = Deadlines(hello_s=30.0, cancel_s=0.5, terminate_s=0.5)
@@ -143,7 +146,58 @@ def test_a_kill_from_outside_suggests_memory(start: Start, tmp_path: Path) -> No
     assert "out of memory" in last_word(worker)["message"]
 
 
-@pytest.mark.parametrize("mode", ["lies_json", "lies_type", "wrong_protocol"])
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV], ids=lambda n: n.name)
+@pytest.mark.parametrize("stage", STAGES)
+def test_killed_in_any_stage(
+    start: Start, tmp_path: Path, stage: str, number: signal.Signals
+) -> None:
+    worker = start(f"stays_in:{stage}")
+    worker.run(job(tmp_path))
+    events_until(worker, lambda event: event.get("stage") == stage)
+    os.kill(worker.pid, number)
+    error = last_word(worker)
+    assert error["code"] == "worker_crashed" and number.name in error["message"]
+    assert not (tmp_path / "out put" / "mesh.npz").exists()
+
+
+def test_two_at_once_do_not_disturb_each_other(tmp_path: Path) -> None:
+    """As two Blenders have them: each worker with a folder of its own."""
+    folders = [tmp_path / "one", tmp_path / "two"]
+    launch = fake_launch("ok")
+    workers = [WorkerProcess(launch, working_dir=f, log_path=f / "worker.log") for f in folders]
+    try:
+        for worker, folder in zip(workers, folders, strict=True):
+            worker.run(job(folder))
+        for worker, folder in zip(workers, folders, strict=True):
+            assert Path(last_word(worker)["files"]["mesh_npz"]).is_relative_to(folder)
+    finally:
+        for worker in workers:
+            worker.close()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals, open files deleted")
+def test_a_temporary_folder_that_vanishes(tmp_path: Path) -> None:
+    """The job goes on; a death is still reported; the next worker makes the folder again."""
+    folder = tmp_path / "cleared"
+    for mode in ("slow", "stays_in:sdf"):
+        worker = WorkerProcess(
+            fake_launch(mode), working_dir=folder, log_path=folder / "worker.log"
+        )
+        worker.run(job(folder))
+        events_until(worker, lambda event: event["type"] == "progress")
+        shutil.rmtree(folder)
+        if mode == "slow":
+            assert Path(last_word(worker)["files"]["mesh_npz"]).is_file()
+        else:
+            os.kill(worker.pid, signal.SIGKILL)
+            assert "SIGKILL" in last_word(worker)["message"]
+        worker.close()
+
+
+@pytest.mark.parametrize(
+    "mode", ["lies_json", "lies_type", "wrong_protocol", "half_line", "long_line"]
+)
 def test_a_breach_of_protocol_ends_the_worker(start: Start, tmp_path: Path, mode: str) -> None:
     worker = start(mode)
     worker.run(job(tmp_path))

@@ -234,6 +234,20 @@ def test_the_cost_is_told_before_and_is_what_comes(hub_server: FaultServer) -> N
     assert cost(PRESET, hub=Hub("http://127.0.0.1:9")).report["download_bytes"] == 0
 
 
+def test_a_second_download_is_refused_while_the_first_lives(hub_server: FaultServer) -> None:
+    lock = downloads_folder(PRESET) / "lock"
+    lock.parent.mkdir(parents=True)
+    code = "import filelock, sys; lock = filelock.FileLock(sys.argv[1]); lock.acquire();"
+    command = [sys.executable, "-c", f"{code} print(flush=True); sys.stdin.read()", str(lock)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None and other.stdout.readline()
+        with pytest.raises(OutputError, match="Another download"):
+            fetch(hub_server)
+        other.kill()
+        other.wait()
+        assert_whole(fetch(hub_server)[0])
+
+
 def test_a_record_cannot_lead_out_of_its_folder(hub_server: FaultServer, tmp_path: Path) -> None:
     folder = downloads_folder(PRESET)
     folder.mkdir(parents=True)

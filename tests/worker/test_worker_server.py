@@ -19,7 +19,13 @@ import pytest
 
 from one2345_blender.contracts.errors import Cancelled
 from one2345_blender.contracts.job import JobSpec
-from one2345_blender.contracts.messages import EVENTS, TERMINAL_EVENTS, Message, decode_line
+from one2345_blender.contracts.messages import (
+    EVENTS,
+    MAX_LINE_BYTES,
+    TERMINAL_EVENTS,
+    Message,
+    decode_line,
+)
 from one2345_blender.contracts.progress import OnEvent, StageStarted, StepDone
 from one2345_blender.worker.server import Server
 from one2345_blender.worker.wire import Wire
@@ -219,3 +225,20 @@ def test_a_bad_line_is_an_error_that_belongs_to_no_job(line: bytes) -> None:
     Server(Wire(io.BytesIO(line), events), lambda spec, on_event: Answer()).serve()
     _hello, error = (decode_line(each, EVENTS) for each in events.getvalue().splitlines())
     assert error is not None and error["type"] == "error" and error["job_id"] is None
+
+
+def test_a_line_of_a_hundred_megabytes_is_refused_and_the_next_one_is_served() -> None:
+    """The real process; its memory does not grow with the line."""
+    process = start_worker()
+    assert process.stdin is not None and process.stdout is not None
+    types = [json.loads(process.stdout.readline())["type"]]
+    for _ in range(100):
+        process.stdin.write(b"x" * (MAX_LINE_BYTES + 1))
+        process.stdin.flush()
+        types.append(json.loads(process.stdout.readline())["type"])
+    process.stdin.write(b'"}\n{"type":"shutdown"}\n')
+    if Path("/proc/self/status").exists():
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        assert int(status.split("VmHWM:")[1].split()[0]) < 100_000  # kB
+    process.communicate(timeout=30.0)
+    assert process.returncode == 0 and types == ["hello", *["error"] * 100]
