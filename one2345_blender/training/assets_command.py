@@ -19,7 +19,7 @@ from .assets import (
 )
 from .attribution import write_attribution
 from .inspection_file import append_inspection, inspection_key, read_inspections
-from .libraries import DEFAULT_LICENCES, TRAINING_LICENCES, libraries_under
+from .libraries import TRAINING_LICENCES, libraries_under
 from .manifest import write_manifest
 from .rasterizer import Rasterizer
 
@@ -48,7 +48,7 @@ def main(argv: list[str]) -> None:
         "--licences",
         nargs="+",
         choices=TRAINING_LICENCES,
-        default=DEFAULT_LICENCES,
+        default=TRAINING_LICENCES,
         help="families of licences of the models to train on",
     )
     parser.add_argument(

@@ -42,8 +42,6 @@ _FURNITURE = "sweethome3d-furniture, libraries 1.8 (www.sweethome3d.com)"
 
 TRAINING_LICENCES = ("CC0", "CC-BY", "CC-BY-SA")
 """Families under which models may be trained on."""
-DEFAULT_LICENCES = ("CC0", "CC-BY")
-"""Those that ask nothing of the weights but the attribution."""
 
 LIBRARIES = (
     Library(

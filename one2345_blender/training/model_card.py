@@ -20,7 +20,7 @@ CARD_NAME = "README.md"
 
 _CARD = """\
 ---
-license: gpl-3.0
+license: cc-by-sa-4.0
 library_name: diffusers
 ---
 # One-2-3-45 for Blender: the embedded preset
@@ -36,8 +36,11 @@ trained from scratch by this project; no published weights went into them.
 by object. {licences}.
 Every model with author, licence and source stands in [data/ATTRIBUTION.md](data/ATTRIBUTION.md)
 and, for programs, in `data/manifest.json`; the pictures behind the segmenter's composites in
-`data/backgrounds.json`. Neither models nor pictures are part of this repository. The weights are
-licensed like the package, GPL-3.0-or-later.
+`data/backgrounds.json`. Neither models nor pictures are part of this repository.
+
+Models under CC-BY-SA 3.0 are among them, so the weights are licensed under
+[CC-BY-SA 4.0](https://creativecommons.org/licenses/by-sa/4.0/). It lets them be part of this
+GPL-3.0-or-later package under the terms of version 3 of the GPL.
 
 ## Recipe
 
