@@ -12,7 +12,7 @@ import torch
 
 from ..contracts.job import JobSpec, RunReport
 from ..contracts.job_folder import FOREGROUND_PNG, PHOTO_PNG, REPORT_JSON, prepare_output_dir
-from ..contracts.progress import OnEvent, StageStarted, ignore_events
+from ..contracts.progress import OnEvent, StageStarted, StepDone, ignore_events
 from .devices import peak_memory_bytes, resolve_device
 from .job_record import JobRecord, installed_versions, memory_errors_named
 from .memory_limit import memory_limited
@@ -23,6 +23,7 @@ from .result_files import write_cameras, write_json, write_mesh, write_photo, wr
 from .source_image import read_source_image
 from .two_stage_views import view_generator
 from .view_schedule import PoseOffset
+from .zero123.view_batches import BatchLimit, views_in_batches
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,17 +182,21 @@ def synthesise_views(
         ]
         guessed = pipeline.guess(foreground)
         sampler = sampler or pipeline.config.sampler
-        views = pipeline.zero123(
+        views = views_in_batches(
+            pipeline.zero123,
             foreground.rgb[None],
             [o.d_polar_deg for o in offsets],
             [o.d_azimuth_deg for o in offsets],
             guess_rgb=None if guessed is None else guessed.views(offsets),
-            generator=[view_generator(seed, name) for name in names],
+            generators=[view_generator(seed, name) for name in names],
             num_inference_steps=num_inference_steps or pipeline.default_steps(sampler)[0],
             guidance_scale=(
                 pipeline.config.guidance_scale if guidance_scale is None else guidance_scale
             ),
             sampler=sampler,
+            limit=BatchLimit(),
+            on_step=lambda step, steps: record(StepDone("views_stage1", step, steps)),
+            on_event=record,
         )
     files = {
         name: write_png(output_dir / f"{name}.png", view)

@@ -10,15 +10,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 
-import torch
-
 from ..contracts.errors import OutOfMemoryError
 from ..contracts.progress import OnEvent, PipelineEvent, StageStarted, WarningRaised
+from .device_memory import is_out_of_memory
 
-_MEMORY_ERRORS = (MemoryError, torch.OutOfMemoryError)
-_CPU_MEMORY_WORDS = ("DefaultCPUAllocator", "bad_alloc", "could not create a primitive")
-"""In the messages of the plain RuntimeErrors that torch raises where the CPU's memory ends; the
-last is oneDNN's, which makes the convolutions."""
 _PACKAGES = ("torch", "diffusers", "transformers", "scikit-image", "numpy")
 
 
@@ -62,8 +57,7 @@ def memory_errors_named() -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        is_cpu_memory = any(words in str(error) for words in _CPU_MEMORY_WORDS)
-        if not (isinstance(error, _MEMORY_ERRORS) or is_cpu_memory):
+        if not is_out_of_memory(error):
             raise
         raise OutOfMemoryError(
             f"Memory ran out: {error}",

@@ -17,6 +17,7 @@ from .pipeline_one2345 import One2345Pipeline
 from .preset_folders import MODEL_INDEX, preset_folder
 from .reconstruction.checkpoint import load_original_checkpoint
 from .reconstruction.reconstructor import SparseNeuSReconstructor
+from .zero123.offloading import place_networks
 
 _HINT = "Install or import the weights again."
 
@@ -96,7 +97,8 @@ def load_pipeline(
         for name, module in pipeline.components.items():
             if isinstance(module, torch.nn.Module) and name not in stand_in:
                 _check_tensors(folder / name, module)
-    return pipeline.to(device)
+    place_networks(pipeline, device)
+    return pipeline
 
 
 def _has_reconstruction(folder: Path) -> bool:

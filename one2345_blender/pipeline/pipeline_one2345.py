@@ -44,6 +44,7 @@ from .view_schedule import (
 )
 from .zero123 import fast_solver
 from .zero123.camera_projection import CLIPCameraProjection
+from .zero123.offloading import OFFLOADED, is_offloaded, with_room_made
 from .zero123.pipeline_zero123 import Zero123Pipeline
 
 RgbArray = NDArray[np.uint8]
@@ -266,6 +267,8 @@ class One2345Pipeline(DiffusionPipeline):
             elevation_deg: Of the photo's camera; None: estimate it.
         """
         on_event = two_stages.on_event
+        if is_offloaded(self):
+            on_event(OFFLOADED)
         on_event(StageStarted("views_stage1"))
         level, near_level = two_stages.views_with_near_views(
             LEVEL_OFFSETS, first_view=0, stage="views_stage1"
@@ -344,7 +347,13 @@ class One2345Pipeline(DiffusionPipeline):
         Raises:
             EmptySurfaceError: The views do not add up to a surface.
         """
-        return reconstruct_views(self.reconstruction, views, grid_resolution, on_event, evidence)
+        return with_room_made(
+            self,
+            lambda: reconstruct_views(
+                self.reconstruction, views, grid_resolution, on_event, evidence
+            ),
+            on_event,
+        )
 
     def _elevation(
         self, two_stages: TwoStageViews, near_views: RgbArray, given_deg: float | None

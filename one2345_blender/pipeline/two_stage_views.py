@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from .lifting.guessed_object import GuessedObject
 from .view_schedule import INPUT_OFFSET, NEAR_OFFSETS, PoseOffset
 from .zero123.image_conditioning import whiten_background
 from .zero123.pipeline_zero123 import Zero123Pipeline
+from .zero123.view_batches import BatchLimit, views_in_batches
 
 RgbArray = NDArray[np.uint8]
 OnStep = Callable[[int, int], None]
@@ -37,6 +38,7 @@ class TwoStageViews:
     resynthesises_input: bool
     """Whether view 0 is Zero123's, as in the original, or the input itself."""
     on_event: OnEvent = ignore_events
+    batch_limit: BatchLimit = field(default_factory=BatchLimit)
 
     def views_with_near_views(
         self, offsets: tuple[PoseOffset, ...], *, first_view: int, stage: str
@@ -83,23 +85,26 @@ class TwoStageViews:
         num_inference_steps: int,
         on_step: OnStep,
     ) -> RgbArray:
-        """The views at `offsets` from each of the pictures `rgb` `(I, S, S, 3)`, as one batch.
+        """The views at `offsets` from each of the pictures `rgb` `(I, S, S, 3)`.
 
         Args:
             rgb: Seen from the cameras `seen_from`, relative to the photo's.
         """
         repeated = offsets * len(rgb)
         from_photo = [seen + offset for seen in seen_from for offset in offsets]
-        views = self.zero123(
+        views = views_in_batches(
+            self.zero123,
             rgb,
             [o.d_polar_deg for o in repeated],
             [o.d_azimuth_deg for o in repeated],
             guess_rgb=None if self.guessed is None else self.guessed.views(from_photo),
-            generator=[view_generator(self.seed, name) for name in names],
+            generators=[view_generator(self.seed, name) for name in names],
             num_inference_steps=num_inference_steps,
             guidance_scale=self.guidance_scale,
             sampler=self.sampler,
+            limit=self.batch_limit,
             on_step=on_step,
+            on_event=self.on_event,
         )
         for name, view in zip(names, views, strict=True):
             self.on_event(ViewReady(name, view))

@@ -24,9 +24,13 @@ from .image_conditioning import (
     encode_latents,
     encode_tokens,
     images_from_rgb,
+    patch_size_px,
     rgb_from_images,
 )
 from .timesteps import set_timesteps
+
+PICTURES_AT_ONCE = 4
+"""In the autoencoder, whose activations at full size are far larger than the UNet's."""
 
 Generators = torch.Generator | Sequence[torch.Generator]
 
@@ -143,16 +147,16 @@ class Zero123Pipeline(DiffusionPipeline):
         """
         num_views = _checked_view_count(image_rgb, d_polar_deg, d_azimuth_deg, generator)
         guess = self._checked_guess(guess_rgb, num_views)
-        images = images_from_rgb(image_rgb).to(self.device)
+        images = images_from_rgb(image_rgb).to(self._execution_device)
         camera = camera_condition(
-            torch.tensor(d_polar_deg, dtype=torch.float32, device=self.device),
-            torch.tensor(d_azimuth_deg, dtype=torch.float32, device=self.device),
+            torch.tensor(d_polar_deg, dtype=torch.float32, device=self._execution_device),
+            torch.tensor(d_azimuth_deg, dtype=torch.float32, device=self._execution_device),
         )
         condition = self.encode_condition(images, camera, guess)
         noise = randn_tensor(
             (num_views, self.vae.config.latent_channels, *condition.latents.shape[2:]),
             generator=_as_list_or_one(generator),
-            device=self.device,
+            device=self._execution_device,
             dtype=condition.latents.dtype,
         )
         latents = self.denoise(
@@ -164,7 +168,13 @@ class Zero123Pipeline(DiffusionPipeline):
             sampler=sampler,
             on_step=on_step,
         )
-        return rgb_from_images(decode_latents(self.vae, latents))
+        decoded = [decode_latents(self.vae, part) for part in latents.split(PICTURES_AT_ONCE)]
+        return rgb_from_images(torch.cat(decoded))
+
+    @property
+    def pixels_per_latent(self) -> int:
+        """Side of the block of pixels that one value of each latent channel stands for."""
+        return int(patch_size_px(self.vae) * 2 ** (len(self.vae.config.block_out_channels) - 1))
 
     @property
     def takes_guess(self) -> bool:
@@ -184,7 +194,8 @@ class Zero123Pipeline(DiffusionPipeline):
         views_per_image = len(camera) // len(images)
         latents = encode_latents(self.vae, images).repeat_interleave(views_per_image, dim=0)
         if guess is not None:
-            latents = torch.cat([latents, encode_latents(self.vae, guess)], dim=1)
+            guesses = [encode_latents(self.vae, part) for part in guess.split(PICTURES_AT_ONCE)]
+            latents = torch.cat([latents, torch.cat(guesses)], dim=1)
         embeds, patch_tokens = encode_tokens(self.image_encoder, images)
         return ViewCondition(
             latents=latents,
@@ -275,7 +286,7 @@ class Zero123Pipeline(DiffusionPipeline):
             raise OptionError(
                 f"{len(guess_rgb)} guesses for {num_views} views.", hint="Give one for each view."
             )
-        return images_from_rgb(guess_rgb).to(self.device)
+        return images_from_rgb(guess_rgb).to(self._execution_device)
 
 
 def _as_list_or_one(generator: Generators) -> torch.Generator | list[torch.Generator]:

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Zero123's networks on the device only while they work, otherwise in the computer's memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+from accelerate import cpu_offload_with_hook
+from diffusers import DiffusionPipeline
+
+from ...contracts.progress import OnEvent, WarningRaised
+from ..device_memory import free_bytes, is_out_of_memory, release_unused
+
+Result = TypeVar("Result")
+
+RECONSTRUCTION_BYTES = 3_000_000_000
+"""What the reconstruction takes at its peak, at full size, beside the networks' weights."""
+OFFLOADED = WarningRaised(
+    "memory_offloaded",
+    "The device has little memory: each network is there only while it works, which takes longer.",
+)
+ORDER = ("image_encoder", "clip_camera_projection", "unet", "vae")
+"""In which they work; each sends the one before it away."""
+
+
+def place_networks(pipeline: DiffusionPipeline, device: torch.device) -> None:
+    """Move a pipeline to a device; where that has not enough room, Zero123's networks in turn."""
+    modules = {n: m for n, m in pipeline.components.items() if isinstance(m, torch.nn.Module)}
+    weights_bytes = sum(t.nbytes for m in modules.values() for t in m.parameters())
+    if device.type == "cpu" or free_bytes(device) >= weights_bytes + RECONSTRUCTION_BYTES:
+        pipeline.to(device)
+        return
+    for name in modules.keys() - set(ORDER):
+        modules[name].to(device)
+    offload_networks(pipeline, device)
+
+
+def offload_networks(pipeline: DiffusionPipeline, device: torch.device) -> None:
+    """From now on each network moves to `device` when it is called; slower, in less memory.
+
+    Args:
+        pipeline: Has the networks of `ORDER`.
+        device: Where they compute.
+    """
+    hook = None
+    for name in ORDER:
+        _, hook = cpu_offload_with_hook(getattr(pipeline, name), device, hook)
+
+
+def is_offloaded(pipeline: DiffusionPipeline) -> bool:
+    """Whether `offload_networks` was called for the pipeline or one that shares its networks."""
+    return hasattr(pipeline.unet, "_hf_hook")
+
+
+def with_room_made(
+    pipeline: DiffusionPipeline, work: Callable[[], Result], on_event: OnEvent
+) -> Result:
+    """The result of `work`, which does without Zero123's networks.
+
+    Where memory runs out, these leave the device, and `work` begins again.
+    """
+    device = pipeline.device
+    try:
+        return work()
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error) or device.type == "cpu" or is_offloaded(pipeline):
+            raise
+    offload_networks(pipeline, device)
+    release_unused(device)
+    on_event(OFFLOADED)
+    return work()
