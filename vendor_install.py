@@ -54,6 +54,8 @@ COMPLETE, LOG = ".complete", "install.log"
 EXIT_STATUS = {"option": 2, "preflight": 3}
 """Of errors by code; 1 for all others."""
 
+SAME_RELEASE = "Take vendor_install.py and the files beside it from the same release."
+
 Event = dict[str, Any]
 Emit = Callable[[Event], None]
 
@@ -181,7 +183,7 @@ def read_requirements(project_file: Path, extra: str) -> list[str]:
         raise InstallError(
             "install",
             f"Expected the packages of {extra!r} in {project_file}, got {error!r}.",
-            hint="Take vendor_install.py and the files beside it from the same release.",
+            hint=SAME_RELEASE,
         ) from error
 
 
@@ -199,7 +201,7 @@ def read_lock(path: Path) -> Lock:
         raise InstallError(
             "install",
             f"Expected a lock file at {path}, got {error!r}.",
-            hint="Take vendor_install.py and the files beside it from the same release.",
+            hint=SAME_RELEASE,
         ) from error
     download = sum(wheel.size_bytes or 0 for wheel in wheels)
     return Lock(
@@ -284,10 +286,9 @@ def nvidia_gpu() -> NvidiaGpu | None:
         answer = subprocess.check_output(
             query, text=True, timeout=120, stderr=subprocess.DEVNULL, env=child_environment()
         )
-        name, driver = answer.splitlines()[0].rsplit(",", 1)
-        return NvidiaGpu(
-            name=name.strip(), driver=f"{int(driver.split('.')[0])}{driver.strip()[3:]}"
-        )
+        name, driver = answer.splitlines()[0].rsplit(", ", 1)
+        int(driver.split(".")[0])  # anything but a version is no answer
+        return NvidiaGpu(name=name, driver=driver)
     except (OSError, ValueError, IndexError, subprocess.SubprocessError):
         return None
 
@@ -349,6 +350,12 @@ class Finding:
     found: str
     hint: str = ""
 
+    @classmethod
+    def judged(cls, name: str, found: str, *, error: str = "", warning: str = "") -> Finding:
+        """`ok`, unless there is a hint what to do about an error or a warning."""
+        status = "error" if error else "warning" if warning else "ok"
+        return cls(name=name, status=status, found=found, hint=error or warning)
+
 
 MIN_MEMORY_GB, GOOD_MEMORY_GB = 3, 6
 WINDOWS_MAX_TARGET_CHARACTERS = 100
@@ -358,10 +365,8 @@ WINDOWS_MAX_TARGET_CHARACTERS = 100
 def preflight(plan: Plan, *, wheelhouse: Path | None) -> list[Finding]:
     """Look at the machine; writes nothing but a probe."""
     return [
-        Finding(
-            name="python",
-            status="ok",
-            found=f"Python {plan.python_version}: {plan.python or 'to be brought by uv'}",
+        Finding.judged(
+            "python", f"Python {plan.python_version}: {plan.python or 'to be brought by uv'}"
         ),
         _packages_finding(plan),
         _device_finding(plan),
@@ -374,34 +379,34 @@ def preflight(plan: Plan, *, wheelhouse: Path | None) -> list[Finding]:
 
 
 def _packages_finding(plan: Plan) -> Finding:
-    found = f"{len(plan.unlocked)} for pip to find"
+    parts = []
     if plan.lock:
         unknown = sum(wheel.size_bytes is None for wheel in plan.lock.wheels)
         more = f" and {unknown} more of unknown size" if unknown else ""
-        found = (
+        parts.append(
             f"{len(plan.lock.wheels)} locked ({plan.lock.name}): "
             f"{plan.lock.download_bytes / 1e6:.0f} MB to download{more}, "
             f"{plan.lock.installed_bytes / 1e6:.0f} MB installed"
-            + f"; {found}"
-            * bool(plan.unlocked)
         )
-    return Finding(name="packages", status="ok", found=found)
+    if plan.unlocked:
+        parts.append(f"{len(plan.unlocked)} for pip to find")
+    return Finding.judged("packages", "; ".join(parts))
 
 
 def _device_finding(plan: Plan) -> Finding:
     gpu = nvidia_gpu()
-    build = f"{plan.device} build of PyTorch" if plan.device else "no PyTorch"
+    found, hint = f"{plan.device} build of PyTorch" if plan.device else "no PyTorch", ""
     if gpu is None:
-        found = f"{build}; no NVIDIA GPU answers"
+        found += "; no NVIDIA GPU answers"
         if plan.device == "cuda":
             hint = "Install NVIDIA's driver, or choose --device cpu."
-            return Finding(name="device", status="warning", found=found, hint=hint)
-        return Finding(name="device", status="ok", found=found)
-    found = f"{build}; {gpu.name}, driver {gpu.driver}"
-    if plan.device and not gpu.is_driver_fit:
-        hint = f"Update NVIDIA's driver to {gpu.MIN_DRIVER} or newer and install again to use it."
-        return Finding(name="device", status="warning", found=found, hint=hint)
-    return Finding(name="device", status="ok", found=found)
+    else:
+        found += f"; {gpu.name}, driver {gpu.driver}"
+        if plan.device and not gpu.is_driver_fit:
+            hint = (
+                f"Update NVIDIA's driver to {gpu.MIN_DRIVER} or newer and install again to use it."
+            )
+    return Finding.judged("device", found, warning=hint)
 
 
 def needed_bytes(plan: Plan) -> int:
@@ -413,10 +418,8 @@ def _disk_finding(plan: Plan) -> Finding:
     folder = next(p for p in (plan.target, *plan.target.parents) if p.is_dir())
     free, needed = shutil.disk_usage(folder).free, needed_bytes(plan)
     found = f"{free / 1e9:.1f} GB free at {folder}, {needed / 1e9:.1f} GB needed while installing"
-    if free < needed:
-        hint = "Free some space, or choose a --target on another disk."
-        return Finding(name="disk", status="error", found=found, hint=hint)
-    return Finding(name="disk", status="ok", found=found)
+    hint = "Free some space, or choose a --target on another disk." if free < needed else ""
+    return Finding.judged("disk", found, error=hint)
 
 
 def memory_bytes() -> int | None:
@@ -436,15 +439,13 @@ def memory_bytes() -> int | None:
 def _memory_finding() -> Finding:
     size = memory_bytes()
     if size is None:
-        return Finding(name="memory", status="ok", found="unknown")
+        return Finding.judged("memory", "unknown")
     found = f"{size / 1e9:.1f} GB"
     if size < MIN_MEMORY_GB * 1e9:
         hint = f"PyTorch and a conversion need {MIN_MEMORY_GB} GB."
-        return Finding(name="memory", status="error", found=found, hint=hint)
-    if size < GOOD_MEMORY_GB * 1e9:
-        hint = "Close other programs while converting."
-        return Finding(name="memory", status="warning", found=found, hint=hint)
-    return Finding(name="memory", status="ok", found=found)
+        return Finding.judged("memory", found, error=hint)
+    hint = "Close other programs while converting." if size < GOOD_MEMORY_GB * 1e9 else ""
+    return Finding.judged("memory", found, warning=hint)
 
 
 def _writable_finding(target: Path) -> Finding:
@@ -453,30 +454,26 @@ def _writable_finding(target: Path) -> Finding:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        found = f"{folder}: {error.strerror}"
         hint = "Choose a --target inside a folder that you may write to."
-        return Finding(name="write permission", status="error", found=found, hint=hint)
-    return Finding(name="write permission", status="ok", found=str(folder))
+        return Finding.judged("write permission", f"{folder}: {error.strerror}", error=hint)
+    return Finding.judged("write permission", str(folder))
 
 
 def _path_finding(target: Path) -> Finding:
-    found = f"{len(str(target))} characters"
-    if os.name == "nt" and len(str(target)) > WINDOWS_MAX_TARGET_CHARACTERS:
+    length, hint = len(str(target)), ""
+    if os.name == "nt" and length > WINDOWS_MAX_TARGET_CHARACTERS:
         hint = "Choose a shorter --target, such as one right in your user folder."
-        return Finding(name="path length", status="warning", found=found, hint=hint)
-    return Finding(name="path length", status="ok", found=found)
+    return Finding.judged("path length", f"{length} characters", warning=hint)
 
 
 def _network_finding(plan: Plan, wheelhouse: Path | None) -> Finding:
     if wheelhouse is not None:
-        return Finding(name="network", status="ok", found=f"not used; wheels from {wheelhouse}")
+        return Finding.judged("network", f"not used; wheels from {wheelhouse}")
     proxies = {k: v for k, v in urllib.request.getproxies().items() if k in ("http", "https")}
     found = ", ".join(f"{kind} proxy {address}" for kind, address in sorted(proxies.items()))
     indexes = ", ".join(PipConfiguration.read(plan.python).indexes)
-    return Finding(
-        name="network",
-        status="ok",
-        found=without_credentials(f"{found or 'no proxy'}; index: {indexes or 'pypi.org'}"),
+    return Finding.judged(
+        "network", without_credentials(f"{found or 'no proxy'}; index: {indexes or 'pypi.org'}")
     )
 
 
