@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import os
+
 import bpy
 import jobs
 from hand import Hand, Steps, wait_until
@@ -19,13 +21,18 @@ def _open_preferences(hand: Hand) -> Steps:
 
 
 def check_what_the_runtime_costs(hand: Hand) -> Steps:
-    """Press, read the cost, see that it can be agreed to; nothing is installed."""
+    """On a machine without a runtime: read the cost; agreeing to it needs online access."""
     installation = jobs.room("addon.installation").INSTALLATION
+    del os.environ["ONE2345_PYTHON"]
+    bpy.context.preferences.system.use_online_access = False
     yield from _open_preferences(hand)
-    yield from hand.screenshot("preferences")
     assert bpy.ops.one2345.plan_runtime("INVOKE_DEFAULT") == {"FINISHED"}
     assert installation.is_busy
     yield from hand.screenshot("preferences_looking")
     yield from wait_until(lambda: not installation.is_busy, within_s=300, what="the answer")
-    yield from hand.screenshot("preferences_cost")
     assert installation.state.report["download_bytes"] > 1e8
+    assert not bpy.ops.one2345.install_runtime.poll()
+    yield from hand.screenshot("preferences_offline")
+    bpy.context.preferences.system.use_online_access = True
+    assert bpy.ops.one2345.install_runtime.poll()
+    yield from hand.screenshot("preferences_cost")
