@@ -20,7 +20,7 @@ _RUNTIME_PYTHON = Path("Scripts/python.exe") if sys.platform == "win32" else Pat
 PACKAGE_PARENT = Path(__file__).resolve().parents[2]
 """The folder that holds the package, and `vendor_install.py` beside it."""
 _STEERING_PREFIXES = ("PYTHON", "__PYVENV")
-_SECRETS = re.compile(r"TOKEN|SECRET|PASSWORD|CREDENTIAL|API_?KEY|ACCESS_?KEY", re.IGNORECASE)
+_SECRETS = re.compile(r"(TOKEN|SECRET|PASSWORD|CREDENTIALS|API_?KEY)(_|$)", re.IGNORECASE)
 OFFLINE_VARIABLE = "HF_HUB_OFFLINE"
 """Keeps Hugging Face's libraries from connecting."""
 
