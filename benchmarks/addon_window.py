@@ -76,8 +76,11 @@ def print_stalls(found: dict[str, Any]) -> None:
         rows.append(milliseconds("… their processor time", run["own_cpu_ms"]))
     print_table(("main thread, ms", *columns), *rows)
     print_table(
-        ("job", "longest call into the add-on", "stage of the longest gap"),
-        *((n, run["longest"], run["longest_gap"]) for n, run in enumerate(found["runs"], start=1)),
+        ("job", "longest call into the add-on", "longest gaps, ms (stage)"),
+        *(
+            (n, run["longest_call"], ", ".join(f"{ms:.0f} {at}" for ms, at in run["longest_gaps"]))
+            for n, run in enumerate(found["runs"], start=1)
+        ),
     )
     print_table(
         ("job", "button to object, s", "in the worker, s", "loading networks, s"),
@@ -91,8 +94,11 @@ def print_stalls(found: dict[str, Any]) -> None:
 def print_cancel(rows: list[dict[str, Any]]) -> None:
     """How long cancelling takes in each stage."""
     print_table(
-        ("stage", "cancelled after, s", "processes gone after, s", "ended by force"),
-        *((row["stage"], row["cancelled_s"], row["gone_s"], row["was_forced"]) for row in rows),
+        ("stage", "outcome", "over after, s", "processes gone after, s", "ended by force"),
+        *(
+            (row["stage"], row["status"], row["cancelled_s"], row["gone_s"], row["was_forced"])
+            for row in rows
+        ),
     )
 
 
