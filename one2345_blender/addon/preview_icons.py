@@ -14,7 +14,7 @@ VIEW_NAMES = ("foreground", *(str(view) for view in range(8)))
 
 
 class PreviewIcons:
-    """Icons by file; Blender reads a file when its icon is first drawn, in the background."""
+    """Icons by file."""
 
     def __init__(self) -> None:
         self._icons: bpy.utils.previews.ImagePreviewCollection | None = None
@@ -29,23 +29,22 @@ class PreviewIcons:
         self._icons = None
 
     def icon_ids(self, job: Job) -> list[int]:
-        """One for each view of the job that is there, in the order of `VIEW_NAMES`."""
+        """One for each view of the job that is there, in the order of `VIEW_NAMES`. Each call reads
+        one file at most; the others come with the next calls."""
+        assert self._icons is not None
         paths = {Path(path).stem: path for path in job.state.preview_paths}
-        return [self._icon_id(job, paths[name]) for name in VIEW_NAMES if name in paths]
+        shown = [paths[name] for name in VIEW_NAMES if name in paths]
+        unread = [path for path in shown if _key(job, path) not in self._icons]
+        for path in unread[:1]:
+            # read at once: what Blender reads in the background has the whole window drawn anew
+            tuple(self._icons.load(_key(job, path), path, "IMAGE").image_size)
+        return [self._icons[_key(job, path)].icon_id for path in shown if path not in unread[1:]]
 
     def forget(self, job: Job) -> None:
         """Let go of a job's pictures."""
         assert self._icons is not None
         for path in job.state.preview_paths:
             self._icons.pop(_key(job, path), None)
-
-    def _icon_id(self, job: Job, path: str) -> int:
-        assert self._icons is not None
-        key = _key(job, path)
-        if key not in self._icons:
-            self._icons.load(key, path, "IMAGE")
-        icon_id: int = self._icons[key].icon_id
-        return icon_id
 
 
 def _key(job: Job, path: str) -> str:
