@@ -73,10 +73,27 @@ class CostVolumeBuilder(nn.Module):
         compressed = self.compress(fused).contiguous(memory_format=torch.channels_last)
         chunk_voxels = TRAINING_CHUNK_VOXELS if torch.is_grad_enabled() else CHUNK_VOXELS
         chunks = self.voxel_centres(fused.device).split(chunk_voxels)
-        gathered = [self._gather(compressed, frame, chunk) for chunk in chunks]
         shape = (self.volume_size,) * 3
-        features = torch.cat([variance_mean for variance_mean, _ in gathered], dim=1)
-        view_count = torch.cat([count for _, count in gathered]).view(shape)
+        if torch.is_grad_enabled():
+            parts = [self._gather(compressed, frame, chunk) for chunk in chunks]
+            features = torch.cat([variance_mean for variance_mean, _ in parts], dim=1)
+            view_count = torch.cat([count for _, count in parts]).view(shape)
+        else:
+            # parts that stay between samples that go leave holes of a gigabyte in the heap
+            num_voxels = self.volume_size**3
+            features = compressed.new_empty(2 * compressed.shape[1], num_voxels)
+            view_count = torch.empty(num_voxels, dtype=torch.int64, device=fused.device)
+            targets = zip(
+                chunks,
+                features.split(chunk_voxels, dim=1),
+                view_count.split(chunk_voxels),
+                strict=True,
+            )
+            for chunk, variance_mean, count in targets:
+                gathered = self._gather(compressed, frame, chunk)
+                variance_mean.copy_(gathered[0])
+                count.copy_(gathered[1])
+            view_count = view_count.view(shape)
         active = view_count >= self.min_views
         return CostVolume(
             features=features.view(-1, *shape) * active, view_count=view_count, active=active
