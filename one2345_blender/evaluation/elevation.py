@@ -28,6 +28,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--split", default="val")
     parser.add_argument("--objects", type=int, default=40)
     parser.add_argument("--preset", default="embedded")
+    parser.add_argument("--photo-only", action="store_true", help="no views: much faster")
     args = parser.parse_args(argv)
     pipeline = ModelCache().get(args.preset, "auto")
     near = slice(NUM_STAGE1_VIEWS, NUM_STAGE1_VIEWS + NUM_NEAR_VIEWS)
@@ -40,16 +41,17 @@ def main(argv: list[str]) -> None:
         truth_deg = float(rigs.elevation_deg[0])
         photo = pipeline.prepare(rgba_from_render(rigs.rgb[0, 0], rigs.mask[0, 0]))
         two_stages = pipeline.two_stages(photo, seed=0)
-        _, predicted = two_stages.views_with_near_views(
-            LEVEL_OFFSETS[:2], first_view=0, stage="views_stage1"
-        )
-        predicted = predicted[:NUM_NEAR_VIEWS]
-        estimates = {"rendered": _estimate(rigs.rgb[0, near]), "predicted": _estimate(predicted)}
         if two_stages.guessed is not None:
             errors["photo"].append(abs(two_stages.guessed.elevation_deg - truth_deg))
-        for kind, estimate in estimates.items():
-            errors[kind].append(abs(estimate.elevation_deg - truth_deg))
-            num_estimated[kind] += estimate.is_estimated
+        if not args.photo_only:
+            _, predicted = two_stages.views_with_near_views(
+                LEVEL_OFFSETS[:2], first_view=0, stage="views_stage1"
+            )
+            near_views = {"rendered": rigs.rgb[0, near], "predicted": predicted[:NUM_NEAR_VIEWS]}
+            for kind, views in near_views.items():
+                estimate = _estimate(views)
+                errors[kind].append(abs(estimate.elevation_deg - truth_deg))
+                num_estimated[kind] += estimate.is_estimated
         errors["prior"].append(abs(PRIOR_ELEVATION_DEG - truth_deg))
     for kind, values in errors.items():
         if not values:

@@ -22,6 +22,7 @@ from ..contracts.job import FAST_SAMPLER, REFERENCE_SAMPLER
 from ..contracts.progress import ignore_events
 from ..pipeline.foreground import ForegroundImage
 from ..pipeline.model_cache import ModelCache
+from ..pipeline.photo_evidence import PhotoEvidence
 from ..pipeline.pipeline_one2345 import One2345Pipeline
 from ..training.assets_command import MANIFEST_PATH, PACKAGES_DIR
 from .picture_scores import psnr_db
@@ -178,7 +179,10 @@ def sample(pipeline: One2345Pipeline, truth: TrueObject, setting: Setting) -> Sa
     cpu_s = time.process_time() - began
     try:
         mesh = pipeline.reconstruct(
-            pipeline.source_views(views), pipeline.config.grid_resolution, ignore_events
+            pipeline.source_views(views),
+            pipeline.config.grid_resolution,
+            ignore_events,
+            PhotoEvidence(guess=pipeline.evidence(photo, truth.elevation_deg).guess),
         )
     except EmptySurfaceError:
         return Sampled(rgb=views.rgb, f_05=0.0, cpu_s=cpu_s)
