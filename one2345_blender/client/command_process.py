@@ -9,13 +9,14 @@ import threading
 import time
 from pathlib import Path
 
-from ..contracts.errors import EnvironmentMissingError, ProtocolError
+from ..contracts.errors import ProtocolError
 from ..contracts.messages import Message
 from . import process_group
 from .crash import crashed
 from .environment import WorkerLaunch
 from .event_reader import read_events
 from .job_state import JobState, JobStatus, advance, cancel_requested, failed, sent
+from .start_process import start_process
 
 CANCEL_S = 10.0
 """From asking a command to end to killing it; an installer first ends its own children."""
@@ -43,22 +44,9 @@ class CommandProcess:
         self._log_path = log_path
         self._arrivals: queue.Queue[Message | ProtocolError | None] = queue.Queue()
         self._kill_at_s = float("inf")
-        try:
-            log_path.parent.mkdir(parents=True, exist_ok=True)
-            with log_path.open("wb") as log:
-                self._process = subprocess.Popen(
-                    launch.argv,
-                    env=dict(launch.env),
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.PIPE,
-                    stderr=log,
-                    **process_group.POPEN_OPTIONS,
-                )
-        except OSError as error:
-            raise EnvironmentMissingError(
-                f"Could not start {launch.argv[0]}: {error.strerror or error}.",
-                hint="Choose a working Python in the add-on's preferences.",
-            ) from error
+        self._process = start_process(
+            launch, stdin=subprocess.DEVNULL, log_path=log_path, log_mode="wb"
+        )
         threading.Thread(target=self._read_events, name="one2345-command", daemon=True).start()
 
     @property

@@ -11,17 +11,13 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..contracts.errors import (
-    EnvironmentMissingError,
-    One2345Error,
-    ProtocolError,
-    WorkerCrashedError,
-)
+from ..contracts.errors import One2345Error, ProtocolError, WorkerCrashedError
 from ..contracts.messages import PROTOCOL_VERSION, TERMINAL_EVENTS, Message, encode_line
 from . import process_group
 from .crash import crashed
 from .environment import WorkerLaunch
 from .event_reader import read_events
+from .start_process import start_process
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,23 +68,13 @@ class WorkerProcess:
         """Of the worker's Python and packages, once it has said hello."""
         self._is_cancelling = False
         self._fault: One2345Error | None = None
-        try:
-            working_dir.mkdir(parents=True, exist_ok=True)
-            with log_path.open("ab") as log:
-                self._process = subprocess.Popen(
-                    launch.argv,
-                    env=dict(launch.env),
-                    cwd=working_dir,
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=log,
-                    **process_group.POPEN_OPTIONS,
-                )
-        except OSError as error:
-            raise EnvironmentMissingError(
-                f"Could not start {launch.argv[0]}: {error.strerror or error}.",
-                hint="Choose a working Python in the add-on's preferences.",
-            ) from error
+        self._process = start_process(
+            launch,
+            stdin=subprocess.PIPE,
+            log_path=log_path,
+            log_mode="ab",
+            working_dir=working_dir,
+        )
         self._next_step_s: float | None = time.monotonic() + self._deadlines.hello_s
         threading.Thread(target=self._read_events, name="one2345-events", daemon=True).start()
 
