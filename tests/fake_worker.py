@@ -168,6 +168,9 @@ def misbehave(wire: Wire, mode: str) -> None:
     elif mode == "lies_json":
         os.write(wire._outgoing.fileno(), b"this is not JSON\n")
         time.sleep(600)
+    elif mode == "falls_silent":
+        os.close(wire._outgoing.fileno())
+        time.sleep(600)
     elif mode == "half_line":
         os.write(wire._outgoing.fileno(), b'{"type":"result","job_id":')
         os._exit(0)

@@ -115,10 +115,16 @@ class JobQueue:
         return job
 
     def cancel(self, job: Job) -> None:
-        """Take the job out of the queue, or ask the worker to stop it."""
-        if job is self.current and self._worker is not None:
-            self._worker.cancel()
+        """Take the job out of the queue, or ask the worker to stop it; if no other job waits, the
+        worker ends with it, and its memory is free again."""
         job.state = cancel_requested(job.state)
+        current = self.current
+        if current is None or current.state.status is not JobStatus.CANCELLING:
+            return
+        if self._worker is not None:
+            self._worker.cancel()
+            if not self.waiting:
+                self._worker.dismiss()
 
     def forget(self, job: Job) -> None:
         """Drop a job that has ended."""
@@ -175,9 +181,8 @@ class JobQueue:
         self._leaving.clear()
 
     def _see_off(self) -> None:
-        """Forget dismissed workers that are gone; `poll` ends those that are late."""
+        """Forget dismissed workers that are gone."""
         for worker in list(self._leaving):
-            worker.poll()
             if worker.is_gone:
                 worker.close()
                 self._leaving.remove(worker)
@@ -197,10 +202,7 @@ class JobQueue:
         if job is not None and job.state.report is not None:
             seconds = job.state.report.get("stage_seconds", TYPICAL_STAGE_SECONDS)
             self._stage_seconds[job.spec.preset] = seconds
-        was_last_cancelled = (
-            job is not None and job.state.status is JobStatus.CANCELLED and not self.waiting
-        )
-        if was_last_cancelled or not self._worker.is_usable:
+        if not self._worker.is_usable:
             self.unload()
         return ended
 

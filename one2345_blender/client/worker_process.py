@@ -3,21 +3,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import queue
 import subprocess
-import threading
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..contracts.errors import One2345Error, ProtocolError, WorkerCrashedError
 from ..contracts.messages import PROTOCOL_VERSION, TERMINAL_EVENTS, Message, encode_line
-from . import process_group
 from .crash import crashed
+from .deadline import Deadline
 from .environment import WorkerLaunch
-from .event_reader import read_events
-from .start_process import start_process
+from .event_process import Ended, EventProcess
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +32,8 @@ class WorkerProcess:
     """A worker; every method is called from one thread and returns at once unless it says so.
 
     `poll` delivers exactly one terminal event for each job sent with `run`: the worker's own, or
-    one made here when the worker dies, breaks the protocol or has to be killed.
+    one made here when the worker dies, breaks the protocol or has to be killed. The deadlines are
+    kept whether `poll` is called or not.
     """
 
     def __init__(
@@ -61,32 +57,37 @@ class WorkerProcess:
         """
         self._deadlines = deadlines or Deadlines()
         self._log_path = log_path
-        self._arrivals: queue.Queue[Message | ProtocolError | None] = queue.Queue()
         self._job_id: str | None = None
+        self._is_job_over = True
+        """Set by the thread that reads events, before `poll` hears of the job's last word."""
+        self._is_cancelling = False
         self._has_said_hello = False
+        self._is_dismissed = False
         self.versions: dict[str, str] = {}
         """Of the worker's Python and packages, once it has said hello."""
-        self._is_cancelling = False
         self._fault: One2345Error | None = None
-        self._process = start_process(
+        self._hello_deadline = Deadline()
+        self._cancel_deadline = Deadline()
+        self._leave_deadline = Deadline()
+        self._process = EventProcess(
             launch,
             stdin=subprocess.PIPE,
             log_path=log_path,
             log_mode="ab",
             working_dir=working_dir,
         )
-        self._next_step_s: float | None = time.monotonic() + self._deadlines.hello_s
-        threading.Thread(target=self._read_events, name="one2345-events", daemon=True).start()
+        self._hello_deadline.set(self._deadlines.hello_s, self._give_up_mute)
+        self._process.listen(self._lift_deadlines)
 
     @property
     def is_usable(self) -> bool:
         """True while the process can take another job."""
-        return self._fault is None and self._process.poll() is None
+        return not self._is_dismissed and self._fault is None and not self._process.is_gone
 
     @property
     def is_gone(self) -> bool:
         """True once the process has ended."""
-        return self._process.poll() is not None
+        return self._process.is_gone
 
     @property
     def pid(self) -> int:
@@ -103,66 +104,72 @@ class WorkerProcess:
             raise self._fault
         if self._job_id is not None:
             raise ProtocolError(f"Expected no job under way, but {self._job_id} is.")
-        self._job_id = job["job_id"]
+        self._job_id, self._is_job_over = job["job_id"], False
         self._send({"type": "run", "job": job})
 
     def cancel(self) -> None:
-        """Ask the current job to stop; `poll` escalates when it does not."""
+        """Ask the current job to stop; a worker that does not stop it in time is ended."""
         if self._job_id is None or self._is_cancelling:
             return
         self._is_cancelling = True
-        self._next_step_s = time.monotonic() + self._deadlines.cancel_s
+        self._cancel_deadline.set(self._deadlines.cancel_s, self._terminate)
+        if self._is_job_over:  # the thread that reads may have had nothing to lift
+            self._cancel_deadline.lift()
         self._send({"type": "cancel", "job_id": self._job_id})
 
     def poll(self) -> list[Message]:
-        """The events that arrived since the last call; also where deadlines are kept."""
+        """The events that arrived since the last call."""
         events: list[Message] = []
-        while not self._arrivals.empty():
-            arrival = self._arrivals.get()
-            if arrival is None:
-                events += self._last_words_of_the_dead()
-            elif isinstance(arrival, ProtocolError):
+        for arrival in self._process.arrivals():
+            if isinstance(arrival, Ended):
+                events += self._last_words_of_the_dead(arrival.exit_status)
+            elif isinstance(arrival, One2345Error):
                 self._fail(arrival)
             else:
                 events += self._take(arrival)
-        if self._next_step_s is not None and time.monotonic() > self._next_step_s:
-            self._escalate()
         return events
 
     def dismiss(self) -> None:
-        """Ask the process to end and return; `poll` kills one that does not, until `is_gone`."""
-        self._fault = self._fault or WorkerCrashedError("The worker was dismissed.")
-        self._next_step_s = time.monotonic() + self._deadlines.terminate_s
+        """Ask the process to end, with its job; one that does not in time is killed."""
+        if self._is_dismissed:
+            return
+        self._is_dismissed = True
+        job_s = 0.0 if self._is_job_over else self._deadlines.cancel_s
+        self._leave_deadline.set(job_s + self._deadlines.terminate_s, self._process.kill)
         self._send({"type": "shutdown"})
 
     def close(self, *, timeout_s: float = 0.5) -> None:
         """End the process: ask, then kill. Blocks, at most `timeout_s` and a little."""
         self.dismiss()
-        try:
-            self._process.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            process_group.kill(self._process)
-            self._process.wait()
-        assert self._process.stdin is not None
-        with contextlib.suppress(OSError):  # the command above may still wait in its buffer
-            self._process.stdin.close()
+        self._process.wait(timeout_s)
+        self._process.close_stdin()
+        for deadline in (self._hello_deadline, self._cancel_deadline, self._leave_deadline):
+            deadline.lift()
 
     def _send(self, command: Message) -> None:
-        line = encode_line(command)
-        try:
-            assert self._process.stdin is not None
-            self._process.stdin.write(line)
-            self._process.stdin.flush()
-        except (OSError, ValueError):  # dead or closed: its last words come through the queue
-            return
+        self._process.send(encode_line(command))
 
-    def _read_events(self) -> None:
-        """Runs in the reader thread, which owns the process's stdout."""
-        assert self._process.stdout is not None
-        with self._process.stdout as stdout:
-            for arrival in read_events(stdout):
-                self._arrivals.put(arrival)
-        self._arrivals.put(None)
+    def _lift_deadlines(self, event: Message) -> None:
+        """Runs in the thread that reads events."""
+        if event["type"] == "hello":
+            self._hello_deadline.lift()
+        elif event["type"] in TERMINAL_EVENTS and event["job_id"] == self._job_id:
+            self._is_job_over = True
+            self._cancel_deadline.lift()
+
+    def _give_up_mute(self) -> None:
+        """Runs in the thread that keeps the deadline."""
+        self._process.give_up(
+            WorkerCrashedError(
+                f"The worker did not answer within {self._deadlines.hello_s:g} s.",
+                hint=f"See {self._log_path}.",
+            )
+        )
+
+    def _terminate(self) -> None:
+        """Runs in the thread that keeps the deadline."""
+        self._cancel_deadline.set(self._deadlines.terminate_s, self._process.kill)
+        self._process.terminate()
 
     def _take(self, event: Message) -> list[Message]:
         if event["type"] == "hello":
@@ -192,35 +199,14 @@ class WorkerProcess:
             return
         self._has_said_hello = True
         self.versions = {str(name): str(value) for name, value in hello["versions"].items()}
-        if not self._is_cancelling and self._fault is None:
-            self._next_step_s = None
 
     def _fail(self, fault: One2345Error) -> None:
         """Give the worker up; its job ends with `fault` once the process is gone."""
         self._fault = self._fault or fault
-        process_group.kill(self._process)
+        self._process.kill()
 
-    def _escalate(self) -> None:
-        if self._fault is None and not self._has_said_hello and not self._is_cancelling:
-            self._next_step_s = None
-            self._fail(
-                WorkerCrashedError(
-                    f"The worker did not answer within {self._deadlines.hello_s:g} s.",
-                    hint=f"See {self._log_path}.",
-                )
-            )
-        elif self._fault is None:
-            self._fault = WorkerCrashedError("The worker was terminated.")
-            self._next_step_s = time.monotonic() + self._deadlines.terminate_s
-            process_group.terminate(self._process)
-        else:
-            self._next_step_s = None
-            process_group.kill(self._process)
-
-    def _last_words_of_the_dead(self) -> list[Message]:
+    def _last_words_of_the_dead(self, exit_status: int) -> list[Message]:
         """The terminal event of the job that the process took with it, if there was one."""
-        exit_status = self._process.wait()
-        self._next_step_s = None
         fault = self._fault = self._fault or crashed("The worker", exit_status, self._log_path)
         job_id, was_cancelling = self._job_id, self._is_cancelling
         self._forget_job()
@@ -242,5 +228,3 @@ class WorkerProcess:
     def _forget_job(self) -> None:
         self._job_id = None
         self._is_cancelling = False
-        if self._fault is None:
-            self._next_step_s = None

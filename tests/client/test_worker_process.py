@@ -129,6 +129,49 @@ def test_a_worker_that_ignores_cancel_is_killed(start: Start, tmp_path: Path) ->
     assert not worker.is_usable
 
 
+def wait_without_polling(is_reached: Callable[[], bool]) -> None:
+    """As while Blender's main thread is busy."""
+    deadline_s = time.monotonic() + 60.0
+    while not is_reached():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.01)
+
+
+def test_a_worker_that_ignores_cancel_is_killed_while_nobody_polls(
+    start: Start, tmp_path: Path
+) -> None:
+    worker = start("hangs")
+    worker.run(job(tmp_path))
+    events_until(worker, lambda event: event["type"] == "stage")
+    worker.cancel()
+    wait_without_polling(lambda: worker.is_gone)
+    assert last_word(worker) == {"type": "cancelled", "job_id": "job-1", "was_forced": True}
+
+
+def test_one_that_heeds_is_left_alone_while_nobody_polls(start: Start, tmp_path: Path) -> None:
+    worker = start("slow", replace(IMPATIENT, cancel_s=4.0))
+    worker.run(job(tmp_path))
+    events_until(worker, lambda event: event["type"] == "progress")
+    worker.cancel()
+    time.sleep(5.0)
+    assert last_word(worker) == {"type": "cancelled", "job_id": "job-1"}
+    assert worker.is_usable
+
+
+@pytest.mark.parametrize("mode", ["slow", "hangs"])
+def test_a_dismissed_worker_is_gone_while_nobody_polls(
+    start: Start, tmp_path: Path, mode: str
+) -> None:
+    worker = start(mode, Deadlines())
+    worker.run(job(tmp_path))
+    events_until(worker, lambda event: event["type"] == "stage")
+    worker.cancel()
+    worker.dismiss()
+    assert not worker.is_usable
+    wait_without_polling(lambda: worker.is_gone)
+    assert last_word(worker)["type"] == "cancelled"
+
+
 def test_a_crash_is_reported_with_the_last_forty_lines(start: Start, tmp_path: Path) -> None:
     worker = start("crashes")
     worker.run(job(tmp_path))
@@ -213,9 +256,17 @@ def test_only_the_first_last_word_of_the_right_job_counts(start: Start, tmp_path
     assert last_word(worker)["type"] == "result"
 
 
+def test_a_worker_that_closes_its_wire_and_stays_is_ended(start: Start, tmp_path: Path) -> None:
+    worker = start("falls_silent")
+    worker.run(job(tmp_path))
+    assert last_word(worker)["code"] == "worker_crashed"
+    assert worker.is_gone
+
+
 def test_a_worker_without_hello_is_given_up(start: Start, tmp_path: Path) -> None:
     worker = start("mute", replace(IMPATIENT, hello_s=0.5))
     worker.run(job(tmp_path))
+    wait_without_polling(lambda: worker.is_gone)
     error = last_word(worker)
     assert error["code"] == "worker_crashed" and "0.5 s" in error["message"]
 
