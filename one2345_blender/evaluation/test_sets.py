@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..contracts.errors import OptionError
+from ..training.asset_readers.model_file import MODEL_SUFFIXES, read_model_file
 from ..training.framing import VIEW_SIZE_PX
 from ..training.manifest import read_manifest
 from ..training.model_readers import find_entries, load_model
 from ..training.rasterizer import Rasterizer
 from ..training.renders import is_rendered, load_rigs, object_seed_text, render_rigs
 from ..training.view_data import read_split
-from .model_files import MODEL_SUFFIXES, read_model_file
 from .truth import TrueObject, read_truth
 
 
@@ -26,7 +26,8 @@ def rendered_objects(
         OptionError: The manifest is not that of the rendered data, or a render is missing.
         ManifestError, ModelFileError, TruthError: A model is missing or not the one rendered.
     """
-    assets = {asset.asset_id: asset for asset in read_manifest(manifest).assets}
+    models = read_manifest(manifest)
+    assets = {asset.asset_id: asset for asset in models.assets}
     asset_ids = read_split(data_dir, part)[:limit]
     for asset_id in asset_ids:
         if asset_id not in assets:
@@ -40,7 +41,7 @@ def rendered_objects(
                 hint="Run `python -m one2345_blender.training renders`.",
             )
     wanted = [assets[asset_id] for asset_id in asset_ids]
-    for asset, library, entry in find_entries(wanted, packages_dir):
+    for asset, library, entry in find_entries(wanted, models, packages_dir):
         rigs = load_rigs(data_dir / "renders" / f"{asset.asset_id}.npz")
         model = load_model(library, entry, packages_dir)
         yield read_truth(

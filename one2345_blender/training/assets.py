@@ -17,12 +17,13 @@ from .asset_readers.model_entry import ModelEntry
 from .asset_readers.obj_model import ModelFileError
 from .asset_readers.textured_model import TexturedModel, shape_hash
 from .framing import world_from_model
-from .libraries import LIBRARIES, Library
+from .libraries import Library
 from .manifest import Asset, DroppedAsset, Manifest
 from .model_readers import load_model, read_entries
 from .rasterizer import Rasterizer
 
 NUM_VALIDATION_ASSETS = 40
+"""Or half of those that may be, if that is less."""
 MIN_COVERAGE = 0.04
 """Mean share of the frame that a framed model covers in level views; less is scattered or wiry."""
 MIN_THICKNESS = 0.03
@@ -59,9 +60,7 @@ class Inspection:
     num_triangles: int
 
 
-def list_candidates(
-    packages_dir: Path, libraries: Sequence[Library] = LIBRARIES
-) -> list[Candidate]:
+def list_candidates(packages_dir: Path, libraries: Sequence[Library]) -> list[Candidate]:
     """Every entry of the libraries, in their order.
 
     Raises:
@@ -137,7 +136,9 @@ def select_assets(inspected: Iterable[tuple[Candidate, Inspection | str]]) -> Ma
     dropped: list[DroppedAsset] = []
     seen_shapes: dict[str, str] = {}
     seen_ids: set[str] = set()
+    libraries: list[Library] = []
     for candidate, inspection in inspected:
+        libraries.append(candidate.library)
         reason = _reason_to_drop(candidate.library, inspection, seen_shapes)
         if reason is None and candidate.asset_id in seen_ids:
             reason = "second entry of the same model file"
@@ -156,8 +157,9 @@ def select_assets(inspected: Iterable[tuple[Candidate, Inspection | str]]) -> Ma
         c.asset_id for c in kept if c.library.test_split is None and c.library.gives_validation
     ]
     by_hash = sorted(eligible, key=lambda asset_id: hashlib.sha256(asset_id.encode()).digest())
-    validation = set(by_hash[:NUM_VALIDATION_ASSETS])
+    validation = set(by_hash[: min(NUM_VALIDATION_ASSETS, len(by_hash) // 2)])
     return Manifest(
+        libraries=tuple(dict.fromkeys(libraries)),
         assets=tuple(_asset(candidate, validation) for candidate in kept),
         dropped=tuple(dropped),
     )

@@ -19,7 +19,7 @@ from .assets import (
 )
 from .attribution import write_attribution
 from .inspection_file import append_inspection, inspection_key, read_inspections
-from .libraries import TRAINING_LICENCES, libraries_under
+from .libraries import LIBRARIES, TRAINING_LICENCES, libraries_under, listed_libraries
 from .manifest import write_manifest
 from .rasterizer import Rasterizer
 
@@ -52,6 +52,12 @@ def main(argv: list[str]) -> None:
         help="families of licences of the models to train on",
     )
     parser.add_argument(
+        "--models",
+        metavar="LIST",
+        help="a CSV file in the folder of packages that lists model files with their authors and "
+        "licences; they are used in place of the packages",
+    )
+    parser.add_argument(
         "--inspections",
         type=Path,
         default=Path("out/training/inspections.jsonl"),
@@ -60,7 +66,12 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--workers", type=int, default=2)
     args = parser.parse_args(argv)
 
-    candidates = list_candidates(args.packages, libraries_under(args.licences))
+    known = listed_libraries(args.packages / args.models) if args.models else LIBRARIES
+    libraries = libraries_under(args.licences, known)
+    for library in known:
+        if library not in libraries:
+            _log.info("%s is left out: %s", library.name, library.licence)
+    candidates = list_candidates(args.packages, libraries)
     inspections = read_inspections(args.inspections)
     missing = [c for c in candidates if inspection_key(c) not in inspections]
     inspect = partial(_inspect, packages_dir=args.packages)

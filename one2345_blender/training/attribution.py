@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..contracts.job_folder import atomic_write
-from .libraries import LIBRARIES, Library
+from .libraries import Library
 from .manifest import Asset, Manifest
 
 _HEAD = """# 3D models behind the embedded weights
@@ -23,7 +23,7 @@ every model, and the models that were left out with the reason.
 def write_attribution(manifest: Manifest, path: Path) -> None:
     """Write the attribution file of all models in the manifest."""
     sections = [_HEAD]
-    for library in LIBRARIES:
+    for library in manifest.libraries:
         assets = [asset for asset in manifest.assets if asset.library == library.key]
         if assets:
             sections.append(_section(library, assets))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..contracts.cameras import Viewpoint, c2w_from_viewpoints, method_intrinsics
 from ..contracts.job_folder import atomic_write
 from .framing import world_from_model
-from .manifest import Asset
+from .manifest import Asset, Manifest
 from .model_readers import find_entries, load_model
 from .rasterizer import Lighting, Rasterizer
 
@@ -25,16 +25,21 @@ ELEVATION_RANGE_DEG = (-5.0, 75.0)
 MIN_COVERAGE = 0.06
 
 
-def render_cutouts(assets: list[Asset], packages_dir: Path, output_dir: Path) -> None:
-    """Write `<asset_id>.npz` with `rgba (N, S, S, 4)` for every asset that has none yet.
+def render_cutouts(manifest: Manifest, packages_dir: Path, output_dir: Path) -> None:
+    """Write `<asset_id>.npz` with `rgba (N, S, S, 4)` for every asset that is to be trained on or
+    validated with and has none yet.
 
     Raises:
         ModelFileError: A library or a model is missing.
         EnvironmentMissingError: OpenGL is missing.
     """
-    missing = [a for a in assets if not (output_dir / f"{a.asset_id}.npz").exists()]
+    missing = [
+        asset
+        for asset in manifest.assets
+        if asset.split in NUM_VIEWS and not (output_dir / f"{asset.asset_id}.npz").exists()
+    ]
     with Rasterizer(CUTOUT_SIZE_PX) as rasterizer:
-        for asset, library, entry in find_entries(missing, packages_dir):
+        for asset, library, entry in find_entries(missing, manifest, packages_dir):
             model = load_model(library, entry, packages_dir)
             rasterizer.set_model(model)
             digest = hashlib.sha256(asset.asset_id.encode()).digest()

@@ -17,7 +17,7 @@ MAX_OBJECT_RADIUS = 0.62
 """World units; keeps every object inside the cameras' near and far planes."""
 
 VIEW_SIZE_PX = 128
-"""Side of the training views."""
+"""Side of the embedded preset's training views; views of any size show what these do."""
 
 _NUM_STEPS = 12
 

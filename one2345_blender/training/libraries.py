@@ -6,6 +6,10 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
+from pathlib import Path
+
+from .asset_readers.listed_files import read_entries
+from .asset_readers.model_entry import slug_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,13 +150,41 @@ LIBRARIES = (
 """In order of precedence: of two equal shapes the first is kept."""
 
 
-def libraries_under(licences: Collection[str]) -> list[Library]:
+def listed_libraries(path: Path) -> tuple[Library, ...]:
+    """The model files of a list, as one library for each licence in it.
+
+    Args:
+        path: See `asset_readers.listed_files`; `assets` and `renders` expect it in their folder of
+            packages.
+
+    Raises:
+        ModelFileError: The list cannot be read or is not whole.
+    """
+    licences = dict.fromkeys(str(entry.licence) for entry in read_entries(path))
+    return tuple(
+        Library(
+            key=slug_of(f"{path.stem} {licence}"),
+            file_name=path.name,
+            name=f"{path.stem}, {licence}",
+            licence=licence,
+            licence_url=f"https://spdx.org/licenses/{licence}.html",
+            credit="The authors named below",
+            source="a list of model files",
+            reader="listed",
+        )
+        for licence in licences
+    )
+
+
+def libraries_under(
+    licences: Collection[str], libraries: Collection[Library] = LIBRARIES
+) -> list[Library]:
     """Those to train on under one of the licence families, and all that only test.
 
     Tests leave nothing in the weights, so that their licences do not bind these.
     """
     return [
         library
-        for library in LIBRARIES
+        for library in libraries
         if library.test_split is not None or library.licence_family in licences
     ]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ..contracts.errors import One2345Error
 from ..contracts.job_folder import atomic_write
-from .libraries import LIBRARIES
+from .libraries import Library
 
 MANIFEST_FORMAT = 1
 SPLITS = ("train", "val", "near_test", "far_test")
@@ -55,6 +55,8 @@ class DroppedAsset:
 class Manifest:
     """All models of all libraries."""
 
+    libraries: tuple[Library, ...]
+    """Those of all models below."""
     assets: tuple[Asset, ...]
     dropped: tuple[DroppedAsset, ...]
 
@@ -65,9 +67,8 @@ class Manifest:
 
 def write_manifest(manifest: Manifest, path: Path) -> None:
     """Write `manifest.json`: one line per model, so that changes can be read."""
-    used = {a.library for a in manifest.assets} | {a.library for a in manifest.dropped}
     sections = {
-        "libraries": [asdict(library) for library in LIBRARIES if library.key in used],
+        "libraries": [asdict(library) for library in manifest.libraries],
         "assets": [asdict(asset) for asset in manifest.assets],
         "dropped": [asdict(asset) for asset in manifest.dropped],
     }
@@ -94,6 +95,7 @@ def read_manifest(path: Path) -> Manifest:
                 hint=hint,
             )
         return Manifest(
+            libraries=tuple(Library(**row) for row in data["libraries"]),
             assets=tuple(Asset(**row) for row in data["assets"]),
             dropped=tuple(DroppedAsset(**row) for row in data["dropped"]),
         )

@@ -12,7 +12,6 @@ from torch import nn
 
 from ..contracts.job_folder import atomic_write
 from .assets_command import MANIFEST_PATH
-from .libraries import LIBRARIES
 from .manifest import read_manifest
 from .run_folder import LOG_NAME
 
@@ -119,7 +118,7 @@ def write_model_card(
     """
     manifest = read_manifest(MANIFEST_PATH)
     splits = Counter(asset.split for asset in manifest.assets)
-    licence_of = {library.key: library.licence for library in LIBRARIES}
+    licence_of = {library.key: library.licence for library in manifest.libraries}
     licences = Counter(
         licence_of[asset.library] for asset in manifest.assets if asset.split == "train"
     )

@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .asset_readers import furniture_catalogue, game_actors, wheel_models
+from .asset_readers import furniture_catalogue, game_actors, listed_files, wheel_models
 from .asset_readers.model_entry import ModelEntry
 from .asset_readers.obj_model import ModelFileError
 from .asset_readers.textured_model import TexturedModel
-from .libraries import LIBRARIES, Library
-from .manifest import Asset
+from .libraries import Library
+from .manifest import Asset, Manifest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +29,7 @@ READERS = {
     ),
     "0ad": Reader(read_entries=game_actors.read_entries, load_model=game_actors.load_model),
     "wheel": Reader(read_entries=wheel_models.read_entries, load_model=wheel_models.load_model),
+    "listed": Reader(read_entries=listed_files.read_entries, load_model=listed_files.load_model),
 }
 """By `Library.reader`."""
 
@@ -41,7 +42,8 @@ def read_entries(library: Library, packages_dir: Path) -> Sequence[ModelEntry]:
     Raises:
         ModelFileError: The library is not in `packages_dir`.
     """
-    return READERS[library.reader].read_entries(packages_dir / library.file_name)
+    entries = READERS[library.reader].read_entries(packages_dir / library.file_name)
+    return [entry for entry in entries if entry.licence in (None, library.licence)]
 
 
 def load_model(library: Library, entry: ModelEntry, packages_dir: Path) -> TexturedModel:
@@ -53,8 +55,10 @@ def load_model(library: Library, entry: ModelEntry, packages_dir: Path) -> Textu
     return READERS[library.reader].load_model(packages_dir / library.file_name, entry)
 
 
-def find_entries(assets: Sequence[Asset], packages_dir: Path) -> list[FoundAsset]:
-    """The assets, in their order, with their library and entry.
+def find_entries(
+    assets: Sequence[Asset], manifest: Manifest, packages_dir: Path
+) -> list[FoundAsset]:
+    """Some assets of a manifest, in their order, with their library and entry.
 
     Raises:
         ModelFileError: A library is missing, or is of another version and lacks a model.
@@ -62,7 +66,7 @@ def find_entries(assets: Sequence[Asset], packages_dir: Path) -> list[FoundAsset
     needed = {asset.library for asset in assets}
     entries = {
         (library.key, entry.model_path): (library, entry)
-        for library in LIBRARIES
+        for library in manifest.libraries
         if library.key in needed
         for entry in read_entries(library, packages_dir)
     }

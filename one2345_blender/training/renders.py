@@ -173,6 +173,15 @@ def load_rigs(path: Path) -> RenderedRigs:
         )
 
 
+def rendered_size_px(folder: Path) -> int | None:
+    """Side of the views in a folder of renders; None while it holds none."""
+    path = next(folder.glob("*.npz"), None)
+    if path is None:
+        return None
+    with np.load(path, allow_pickle=False) as data:
+        return int(data["mask"].shape[-1])
+
+
 def is_rendered(path: Path) -> bool:
     """Whether a complete file is already there."""
     return path.is_file() and zipfile.is_zipfile(path)

@@ -12,13 +12,21 @@ from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
+from ..contracts.errors import OptionError
 from ..contracts.job_folder import atomic_write, prepare_output_dir
 from .assets_command import MANIFEST_PATH, PACKAGES_DIR
 from .framing import VIEW_SIZE_PX
 from .manifest import SPLITS, Asset, read_manifest
 from .model_readers import FoundAsset, find_entries, load_model
 from .rasterizer import Rasterizer
-from .renders import NUM_RIGS, is_rendered, object_seed_text, render_rigs, save_rigs
+from .renders import (
+    NUM_RIGS,
+    is_rendered,
+    object_seed_text,
+    render_rigs,
+    rendered_size_px,
+    save_rigs,
+)
 
 SPLIT_FILE = "split.json"
 DONE_FILE = "DONE"
@@ -33,6 +41,7 @@ def main(argv: list[str]) -> None:
 
     Raises:
         ManifestError: `assets` was not run.
+        OptionError: The folder holds views of another size.
         ModelFileError: A library or a model is missing.
         EnvironmentMissingError: OpenGL is missing.
     """
@@ -48,17 +57,24 @@ def main(argv: list[str]) -> None:
         metavar="N",
         help="rigs of each training object",
     )
+    parser.add_argument("--size", type=int, default=VIEW_SIZE_PX, help="side of the views, px")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(argv)
 
     manifest = read_manifest(args.manifest)
     prepare_output_dir(args.output)
+    if rendered_size_px(args.output) not in (None, args.size):
+        raise OptionError(
+            f"Expected views of {args.size} px in {args.output}, but it holds views of "
+            f"{rendered_size_px(args.output)} px.",
+            hint="Render each size to a folder of its own (--output).",
+        )
     with atomic_write(args.output.parent / SPLIT_FILE) as file:
         file.write(json.dumps({split: manifest.ids(split) for split in SPLITS}, indent=0).encode())
 
     ordered = sorted(manifest.assets, key=_render_order)
     missing = [a for a in ordered if not is_rendered(args.output / f"{a.asset_id}.npz")]
-    tasks = find_entries(missing, args.packages)
+    tasks = find_entries(missing, manifest, args.packages)
     num_rigs = NUM_RIGS | {"train": args.train_rigs}
     render = partial(
         _render,
@@ -68,7 +84,7 @@ def main(argv: list[str]) -> None:
         seed=args.seed,
     )
     started_s = time.monotonic()
-    with get_context("spawn").Pool(args.workers, _start_worker) as pool:
+    with get_context("spawn").Pool(args.workers, _start_worker, (args.size,)) as pool:
         for done, asset_id in enumerate(pool.imap_unordered(render, tasks), start=1):
             if done % _REPORT_EVERY == 0 or done == len(tasks):
                 seconds = time.monotonic() - started_s
@@ -82,9 +98,9 @@ def _render_order(asset: Asset) -> tuple[int, bytes]:
     return SPLITS.index(asset.split), hashlib.sha256(asset.asset_id.encode()).digest()
 
 
-def _start_worker() -> None:
+def _start_worker(size_px: int) -> None:
     global _rasterizer
-    _rasterizer = Rasterizer(VIEW_SIZE_PX)
+    _rasterizer = Rasterizer(size_px)
 
 
 def _render(

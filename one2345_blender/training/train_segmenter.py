@@ -57,10 +57,10 @@ def train_segmenter(options: TrainingOptions) -> None:
     """
     data_dir = options.data
     backgrounds = collect_backgrounds(data_dir / "backgrounds", BACKGROUNDS_MANIFEST_PATH)
-    assets = read_manifest(MANIFEST_PATH).assets
-    splits = {name: [a for a in assets if a.split == name] for name in ("train", "val")}
+    manifest = read_manifest(MANIFEST_PATH)
+    splits = {name: [a for a in manifest.assets if a.split == name] for name in ("train", "val")}
     cutouts_dir = data_dir / "cutouts"
-    render_cutouts(splits["train"] + splits["val"], PACKAGES_DIR, cutouts_dir)
+    render_cutouts(manifest, PACKAGES_DIR, cutouts_dir)
 
     run = RunFolder(data_dir / "segmenter")
     model = ForegroundSegmenter().to(memory_format=torch.channels_last)

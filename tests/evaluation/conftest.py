@@ -47,7 +47,8 @@ def crate_set(tmp_path_factory: pytest.TempPathFactory) -> CrateSet:
         category=crate.category,
         split="val",
     )
-    write_manifest(Manifest(assets=(asset,), dropped=()), folder / "manifest.json")
+    manifest = Manifest(libraries=(LIBRARY,), assets=(asset,), dropped=())
+    write_manifest(manifest, folder / "manifest.json")
     (folder / "split.json").write_text(json.dumps({"val": [asset.asset_id], "train": []}))
     model = load_model(archive_path, crate)
     try:

@@ -214,10 +214,11 @@ def test_inspections_survive_an_interruption(packages_dir, tmp_path):
 
 
 def test_a_library_of_another_version_is_noticed(packages_dir):
-    asset = select_assets(good_inspections(packages_dir, LIBRARY, 1)).assets[0]
-    assert find_entries([asset], packages_dir)[0][1] == LIBRARY
+    manifest = select_assets(good_inspections(packages_dir, LIBRARY, 1))
+    (asset,) = manifest.assets
+    assert find_entries([asset], manifest, packages_dir)[0][1] == LIBRARY
     with pytest.raises(ModelFileError, match=r"gone\.obj"):
-        find_entries([replace(asset, model="models/gone.obj")], packages_dir)
+        find_entries([replace(asset, model="models/gone.obj")], manifest, packages_dir)
 
 
 def test_manifest_round_trip(packages_dir, tmp_path):

@@ -17,6 +17,8 @@ class ModelEntry:
     category: str
     model_path: str
     """Member of the archive."""
+    licence: str | None = None
+    """SPDX expression, where it is not the same for the whole archive."""
 
     @property
     def slug(self) -> str:

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 _HASH_STEPS_PER_SIDE = 1000
 
+UP_FROM_Y_UP = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
+"""`(3, 3)` for `transform_model`: from +Y up, front towards +Z."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class MeshPart:

@@ -7,15 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from zipfile import BadZipFile, ZipFile
 
-import numpy as np
-
 from .archive_folder import ArchiveFolder
 from .model_entry import ModelEntry
 from .mtl_materials import Material, parse_mtl
 from .obj_model import ModelFileError, read_obj
-from .textured_model import TexturedModel, transform_model
-
-_UP_FROM_Y_UP = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
+from .textured_model import UP_FROM_Y_UP, TexturedModel, transform_model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,4 +110,4 @@ def load_model(path: Path, entry: ModelEntry) -> TexturedModel:
             parse_mtl(materials.decode("utf-8", errors="replace")),
             fallback=Material(texture_name=entry.texture_name),
         )
-    return transform_model(model, _UP_FROM_Y_UP) if entry.is_y_up else model
+    return transform_model(model, UP_FROM_Y_UP) if entry.is_y_up else model

@@ -8,7 +8,7 @@ from PIL import Image
 from trimesh.visual.material import PBRMaterial
 from trimesh.visual.texture import TextureVisuals
 
-from one2345_blender.evaluation.model_files import read_model_file
+from one2345_blender.training.asset_readers.model_file import read_model_file
 from one2345_blender.training.asset_readers.obj_model import ModelFileError
 
 

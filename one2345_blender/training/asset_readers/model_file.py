@@ -12,15 +12,14 @@ from PIL import Image
 from trimesh.visual.material import PBRMaterial, SimpleMaterial
 from trimesh.visual.texture import TextureVisuals
 
-from ..training.asset_readers.archive_folder import MAX_TEXTURE_SIDE_PX
-from ..training.asset_readers.obj_model import ModelFileError
-from ..training.asset_readers.textured_model import MeshPart, TexturedModel, transform_model
+from .archive_folder import MAX_TEXTURE_SIDE_PX
+from .obj_model import ModelFileError
+from .textured_model import UP_FROM_Y_UP, MeshPart, TexturedModel, transform_model
 
 MODEL_SUFFIXES = (".glb", ".gltf", ".obj", ".ply")
 Y_UP_SUFFIXES = (".glb", ".gltf")
 """glTF says which way is up; other files are taken as +Z up."""
 
-_UP_FROM_Y_UP = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
 _DISPLAY_GAMMA = 2.2
 
 
@@ -33,7 +32,7 @@ def read_model_file(path: Path) -> TexturedModel:
     try:
         scene = trimesh.load_scene(path)
         meshes = [m for m in scene.dump() if isinstance(m, trimesh.Trimesh) and len(m.faces)]
-    except (OSError, ValueError, KeyError, NotImplementedError) as error:
+    except Exception as error:  # trimesh raises whatever a damaged file makes it stumble over
         raise ModelFileError(
             f"Expected a 3D model in {path}: {error}.", hint=f"Use {', '.join(MODEL_SUFFIXES)}."
         ) from error
@@ -42,7 +41,7 @@ def read_model_file(path: Path) -> TexturedModel:
             f"Expected triangles in {path}, but there are none.", hint="Leave this file out."
         )
     model = TexturedModel(parts=tuple(_part(mesh) for mesh in meshes))
-    return transform_model(model, _UP_FROM_Y_UP) if path.suffix in Y_UP_SUFFIXES else model
+    return transform_model(model, UP_FROM_Y_UP) if path.suffix in Y_UP_SUFFIXES else model
 
 
 def _part(mesh: trimesh.Trimesh) -> MeshPart:
