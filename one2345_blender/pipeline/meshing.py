@@ -5,6 +5,8 @@ Source: One-2-3-45, R/models/sparse_neus_renderer.py:881-937, R/models/trainer_g
 (specification section 12).
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -19,9 +21,11 @@ from ..contracts.errors import EmptySurfaceError
 from ..contracts.mesh import ColoredMesh
 from ..contracts.progress import OnEvent, StageStarted, StepDone, ignore_events
 from .photo_evidence import NO_EVIDENCE, PhotoEvidence
+from .reconstruction.frame import VolumeFrame
 from .reconstruction.geometry_volume import GeometryVolume
 from .reconstruction.reconstructor import SparseNeuSReconstructor
 from .silhouette import Silhouette
+from .silhouette_layer import SilhouetteLayer
 from .surface_search import sdf_grid, searched_sdf_grid
 
 COLOR_CHUNK_POINTS = 2**9
@@ -41,7 +45,7 @@ def extract_mesh(
 
     Args:
         resolution: grid nodes per axis over the volume's cube.
-        evidence: its outline cuts the mesh, its photo colours what it shows.
+        evidence: its outline cuts the mesh and may fill it, its photo colours what it shows.
 
     Raises:
         EmptySurfaceError: the signed distance has one sign everywhere.
@@ -53,7 +57,7 @@ def extract_mesh(
     else:
         sdf = searched_sdf_grid(reconstructor, volume, resolution, stride, on_event)
     if evidence.silhouette is not None:
-        sdf = torch.maximum(sdf, _distance_grid(evidence.silhouette, volume, resolution))
+        sdf = _within_outline(sdf, evidence.silhouette, volume.frame, evidence.fills_silhouette)
     on_event(StageStarted("meshing"))
     vertices, faces = keep_large_parts(
         *zero_level_set(sdf.cpu().numpy()), reconstructor.config["min_part_fraction"]
@@ -73,14 +77,19 @@ def extract_mesh(
     )
 
 
-def _distance_grid(silhouette: Silhouette, volume: GeometryVolume, resolution: int) -> Tensor:
-    """(R,R,R) volume units: distance to the outline's cone at the nodes of the mesh's grid."""
-    axis = torch.linspace(-1, 1, resolution, device=volume.features.device)
-    slabs = [
-        silhouette.distance(volume.frame.to_world(torch.cartesian_prod(x, axis, axis)))
-        for x in axis.split(1)
-    ]
-    return torch.cat(slabs).view((resolution,) * 3) / volume.frame.radius
+def _within_outline(sdf: Tensor, outline: Silhouette, frame: VolumeFrame, fills: bool) -> Tensor:
+    """The signed distance (R,R,R) cut at the outline's cone, its empty rays filled before."""
+    if fills:
+        layer = SilhouetteLayer.of_missing(sdf, outline, frame)
+        sdf = torch.minimum(sdf, _at_nodes(layer.distance, sdf, frame))
+    return torch.maximum(sdf, _at_nodes(outline.distance, sdf, frame))
+
+
+def _at_nodes(distance: Callable[[Tensor], Tensor], sdf: Tensor, frame: VolumeFrame) -> Tensor:
+    """(R,R,R) volume units: a distance of world points, at the nodes of `sdf`."""
+    axis = torch.linspace(-1, 1, len(sdf), device=sdf.device)
+    slabs = [distance(frame.to_world(torch.cartesian_prod(x, axis, axis))) for x in axis.split(1)]
+    return torch.cat(slabs).view(sdf.shape) / frame.radius
 
 
 def zero_level_set(

@@ -18,6 +18,8 @@ class PhotoEvidence:
     """The object lifted from the photo, for a reconstruction network that takes a guess."""
     silhouette: Silhouette | None = None
     """Nothing of the mesh lies outside this outline."""
+    fills_silhouette: bool = False
+    """Whether every ray inside it meets the mesh too."""
     colors: PhotoColors | None = None
     """The surface that the photo shows has its colours."""
 

@@ -82,6 +82,7 @@ class One2345Pipeline(DiffusionPipeline):
             which alone the original gives it.
         carves_input_silhouette: Whether what lies outside the photo's outline is cut away. The
             original does not use the photo here; the embedded preset's views need it.
+        fills_input_silhouette: Whether a thin layer is put where that outline would stay empty.
         colors_from_input: Whether the surface that the photo shows gets the photo's colours. In the
             original all colours are the near views'.
         min_elevation_confidence: Estimates of the elevation below it are not believed.
@@ -117,6 +118,7 @@ class One2345Pipeline(DiffusionPipeline):
         resynthesises_input: bool = True,
         reconstructs_from_input: bool = False,
         carves_input_silhouette: bool = False,
+        fills_input_silhouette: bool = False,
         colors_from_input: bool = False,
         min_elevation_confidence: float = MIN_CONFIDENCE,
         grid_resolution: int = 256,
@@ -147,6 +149,7 @@ class One2345Pipeline(DiffusionPipeline):
             resynthesises_input=resynthesises_input,
             reconstructs_from_input=reconstructs_from_input,
             carves_input_silhouette=carves_input_silhouette,
+            fills_input_silhouette=fills_input_silhouette,
             colors_from_input=colors_from_input,
             min_elevation_confidence=min_elevation_confidence,
             grid_resolution=grid_resolution,
@@ -311,6 +314,7 @@ class One2345Pipeline(DiffusionPipeline):
         return PhotoEvidence(
             guess=None if guessed is None else guessed.grid,
             silhouette=silhouette if config.carves_input_silhouette else None,
+            fills_silhouette=config.fills_input_silhouette,
             colors=(
                 PhotoColors(rgb=photo.rgb, silhouette=silhouette)
                 if config.colors_from_input

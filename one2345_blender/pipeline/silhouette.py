@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -31,7 +32,20 @@ class Silhouette:
         Positive outside; measured parallel to the picture, at the depth of the point.
         """
         sampled = self.sample(torch.from_numpy(self._distance_px)[None], points)
-        return sampled[0] * self._camera_points(points)[:, 2] / self.K[0, 0].item()
+        return sampled[0] * self.depth(points) / self.K[0, 0].item()
+
+    def depth(self, points: Tensor) -> Tensor:
+        """Depth `(P,)` of world points `(P, 3)` along the camera's axis."""
+        return self._camera_points(points)[:, 2]
+
+    def ray_points(self, depths: Tensor) -> Iterator[Tensor]:
+        """World points `(S, N, 3)` at depths `(N,)` on the rays of the pixels, row by row."""
+        c2w, K = (torch.from_numpy(array).to(depths) for array in (self.c2w, self.K))
+        px = torch.arange(len(self.mask)).to(depths)
+        for row in px:
+            pixels = torch.stack([px, row.expand_as(px), torch.ones_like(px)], dim=-1)
+            rays = pixels @ torch.linalg.inv(K).T
+            yield rays[:, None] * depths[None, :, None] @ c2w[:3, :3].T + c2w[:3, 3]
 
     def sample(self, picture: Tensor, points: Tensor) -> Tensor:
         """What a picture `(C, S, S)` of this view shows at world points `(P, 3)`: `(C, P)`."""
@@ -50,6 +64,11 @@ class Silhouette:
     def _camera_points(self, points: Tensor) -> Tensor:
         w2c = torch.linalg.inv(torch.from_numpy(self.c2w).double()).to(points)
         return points @ w2c[:3, :3].T + w2c[:3, 3]
+
+    @property
+    def inset(self) -> NDArray[np.float64]:
+        """`(S, S)` distance to the outline inside it, as seen at depth 1; 0 outside."""
+        return np.maximum(-self._distance_px, 0.0) / float(self.K[0, 0])
 
     @cached_property
     def _distance_px(self) -> NDArray[np.float64]:

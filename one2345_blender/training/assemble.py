@@ -58,6 +58,7 @@ def main(argv: list[str]) -> None:
         resynthesises_input=False,
         reconstructs_from_input=True,
         carves_input_silhouette=True,
+        fills_input_silhouette=True,
         colors_from_input=True,
         min_elevation_confidence=MIN_ELEVATION_CONFIDENCE,
         grid_resolution=args.grid_resolution,

@@ -8,12 +8,20 @@ import pytest
 import torch
 import trimesh
 
-from one2345_blender.contracts.cameras import Viewpoint, c2w_from_viewpoints, method_intrinsics
+from one2345_blender.contracts.cameras import (
+    CAMERA_RADIUS,
+    Viewpoint,
+    c2w_from_viewpoints,
+    method_intrinsics,
+    px_from_world,
+)
 from one2345_blender.contracts.errors import Cancelled, EmptySurfaceError
 from one2345_blender.contracts.progress import StepDone
 from one2345_blender.pipeline.meshing import extract_mesh, zero_level_set
+from one2345_blender.pipeline.photo_evidence import PhotoEvidence
 from one2345_blender.pipeline.reconstruction.geometry_volume import GeometryVolume
 from one2345_blender.pipeline.reconstruction.reconstructor import SparseNeuSReconstructor
+from one2345_blender.pipeline.silhouette import Silhouette
 
 IMAGE_SIZE_PX = 32
 
@@ -76,6 +84,26 @@ def test_mesh_is_in_the_world_with_the_views_colour(
     radii = np.linalg.norm(mesh.vertices, axis=1)
     assert radii.mean() == pytest.approx(0.31, abs=0.06)
     assert (np.abs(mesh.vertex_colors - np.array([255, 127, 63, 255])) <= 1).all()
+
+
+@pytest.mark.parametrize("fills", [False, True])
+def test_the_mesh_stays_within_the_outline_and_fills_it_if_asked(
+    reconstructor: SparseNeuSReconstructor, volume: GeometryVolume, fills: bool
+) -> None:
+    """A wide low outline cuts the untrained network's sphere above and below, and exceeds it."""
+    mask = np.zeros((IMAGE_SIZE_PX, IMAGE_SIZE_PX), bool)
+    mask[13:19, 3:29] = True
+    (c2w,) = c2w_from_viewpoints([Viewpoint(name="v", azimuth_deg=0, elevation_deg=20.0)])
+    K = method_intrinsics(IMAGE_SIZE_PX)
+    outline = Silhouette(mask=mask, c2w=c2w, K=K)
+    evidence = PhotoEvidence(silhouette=outline, fills_silhouette=fills)
+    mesh = extract_mesh(reconstructor, volume, 64, evidence=evidence)
+    px, _ = px_from_world(mesh.vertices, c2w, K)
+    low, high = px.min(0), px.max(0)
+    assert low[1] > 11.5 and high[1] < 19.5
+    sphere_px = 0.31 * K[0, 0] / CAMERA_RADIUS
+    half_width = 13 if fills else sphere_px
+    np.testing.assert_allclose(high[0] - low[0], 2 * half_width, atol=2)
 
 
 def test_listener_can_stop_the_work(
