@@ -15,7 +15,7 @@ import json
 import subprocess
 import sys
 import tempfile
-import time
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -23,33 +23,14 @@ import torch
 from scipy.spatial import cKDTree
 
 from benchmarks.plain_reconstruction import plain_mesh
+from benchmarks.stopwatch import Stopwatch
 from one2345_blender.contracts.mesh import ColoredMesh, load_npz, save_npz
-from one2345_blender.contracts.progress import PipelineEvent, StageStarted
 from one2345_blender.evaluation.parity import original_reconstructor, read_excerpt_scene
-from one2345_blender.pipeline.devices import peak_memory_bytes
 from one2345_blender.pipeline.meshing import extract_mesh
 
 GOLDEN = Path(__file__).parents[1] / "tests" / "golden"
 PATHS = ("plain", "package")
 MESH_NPZ, TIMES_JSON = "mesh.npz", "times.json"
-
-
-class Stopwatch:
-    """CPU seconds of each stage and the process's largest memory so far at its end."""
-
-    def __init__(self) -> None:
-        self._stage = "start"
-        self._began = 0.0
-        self.stages: dict[str, dict[str, float]] = {}
-
-    def begin(self, stage: str) -> None:
-        now = time.process_time()
-        self.stages[self._stage] = {"cpu_s": now - self._began, "peak_bytes": peak_memory_bytes()}
-        self._stage, self._began = stage, now
-
-    def on_event(self, event: PipelineEvent) -> None:
-        if isinstance(event, StageStarted):
-            self.begin(event.stage)
 
 
 def main(argv: list[str]) -> None:
@@ -99,7 +80,10 @@ def run_path(args: argparse.Namespace) -> None:
     stopwatch.begin("end")
     with (args.output / MESH_NPZ).open("wb") as file:
         save_npz(mesh, file)
-    (args.output / TIMES_JSON).write_text(json.dumps(stopwatch.stages), encoding="utf-8")
+    (args.output / TIMES_JSON).write_text(
+        json.dumps({name: asdict(cost) for name, cost in stopwatch.stages.items()}),
+        encoding="utf-8",
+    )
 
 
 def report(plain: Path, package: Path) -> list[str]:

@@ -11,12 +11,13 @@ workspaces of its convolutions come on top. One guided step stands for all: they
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from diffusers import DDIMScheduler
 from torch import nn
 
+from benchmarks.stopwatch import forget_peak_memory
+from one2345_blender.pipeline.process_memory import peak_memory_bytes, status_bytes
 from one2345_blender.pipeline.view_schedule import NUM_LEVEL_VIEWS, NUM_NEAR_VIEWS
 from one2345_blender.pipeline.zero123.image_conditioning import decode_latents
 from one2345_blender.pipeline.zero123.network_configs import (
@@ -29,7 +30,6 @@ from one2345_blender.pipeline.zero123.pipeline_zero123 import PICTURES_AT_ONCE, 
 
 VIEW_SIZE_PX = 256
 NUM_VIEWS = NUM_LEVEL_VIEWS * NUM_NEAR_VIEWS
-PROC = Path("/proc/self")
 
 
 def main() -> None:
@@ -86,16 +86,10 @@ def half_precision_networks() -> dict[str, nn.Module]:
 @torch.no_grad()
 def peak_growth_gb(work: Callable[[], object]) -> float:
     """By how much the process's resident memory grows at most while `work` runs."""
-    (PROC / "clear_refs").write_text("5", encoding="ascii")
-    before = _status_bytes("VmRSS")
+    forget_peak_memory()
+    before = status_bytes("VmRSS")
     work()
-    return (_status_bytes("VmHWM") - before) / 1e9
-
-
-def _status_bytes(name: str) -> int:
-    lines = (PROC / "status").read_text(encoding="ascii").splitlines()
-    (line,) = (line for line in lines if line.startswith(f"{name}:"))
-    return 1024 * int(line.split()[1])
+    return (peak_memory_bytes() - before) / 1e9
 
 
 if __name__ == "__main__":

@@ -98,6 +98,13 @@ def _add_convert(commands: argparse._SubParsersAction[_Parser]) -> None:
             help=f"denoising steps of the {views} (default: the preset's)",
         )
     _add_resolution(parser, "the preset's")
+    parser.add_argument(
+        "--memory-limit-gb",
+        type=_number(0.1, 10_000),
+        metavar="GB",
+        help="what the job may take of a CUDA device's memory, or of the computer's under Linux; "
+        "beyond it is an error (default: no limit)",
+    )
 
 
 def _add_reconstruct(commands: argparse._SubParsersAction[_Parser]) -> None:
@@ -237,6 +244,7 @@ def _convert(options: argparse.Namespace) -> JobResult:
         num_inference_steps_stage2=options.num_inference_steps_stage2,
         guidance_scale=options.guidance_scale,
         grid_resolution=options.resolution,
+        memory_limit_gb=options.memory_limit_gb,
     )
     from .pipeline.convert import convert_image
     from .pipeline.model_cache import ModelCache

@@ -27,10 +27,6 @@ ROOM_NEEDS = {
 SEED = 2345
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--slow", action="store_true", help="run the tests marked slow too")
-
-
 class _AbsentToolModule(pytest.Module):
     """A test file that reports why it is skipped, without being imported."""
 
@@ -82,15 +78,13 @@ CONDITIONS: dict[str, tuple[Callable[[], bool], str]] = {
 """Marker -> whether its tests can run, and the reason if not."""
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     used = {mark.name for item in items for mark in item.iter_markers()}
     unmet = {
         name: reason
         for name, (is_met, reason) in CONDITIONS.items()
         if name in used and not is_met()
     }
-    if not config.getoption("--slow"):
-        unmet["slow"] = "slow: runs with --slow"
     for item in items:
         for name in unmet.keys() & {mark.name for mark in item.iter_markers()}:
             item.add_marker(pytest.mark.skip(reason=unmet[name]))

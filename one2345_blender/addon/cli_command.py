@@ -16,7 +16,7 @@ from typing import Any
 import bpy
 
 from ..contracts.job import MAX_SEED, PRESETS
-from .options import QUALITY_STEPS_SCALE
+from .options import QUALITIES
 
 COMMAND = "one2345"
 EXIT_DONE, EXIT_BAD_INPUT = 0, 2
@@ -75,9 +75,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="N",
         help="samples along each axis of the volume, 16 to 512 (default: the preset's)",
     )
-    convert.add_argument(
-        "--quality", type=str.upper, choices=sorted(QUALITY_STEPS_SCALE), default="STANDARD"
-    )
+    convert.add_argument("--quality", type=str.upper, choices=sorted(QUALITIES), default="STANDARD")
     convert.add_argument(
         "--keep", type=Path, metavar="DIR", help="keep meshes, views and reports here"
     )

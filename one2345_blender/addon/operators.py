@@ -15,7 +15,7 @@ from ..contracts.job import PRESETS, JobSpec
 from . import session
 from .options import (
     PRESET_RESOLUTION,
-    QUALITY_STEPS_SCALE,
+    QUALITIES,
     ConversionOptions,
     asset_fields,
 )
@@ -145,11 +145,11 @@ class ONE2345_OT_image_to_mesh(PictureFiles, ConversionOptions, bpy.types.Operat
             seed=self.seed,
             device=preferred_device(),
             memory_limit_gb=memory_limit_gb(),
-            steps_scale=QUALITY_STEPS_SCALE[self.quality],
             elevation_deg=None if self.estimate_elevation else self.elevation_deg,
             grid_resolution=(
                 None if self.grid_resolution == PRESET_RESOLUTION else self.grid_resolution
             ),
+            **QUALITIES[self.quality],
         )
 
 

@@ -5,13 +5,18 @@ from typing import Any
 
 import bpy
 
-from ..contracts.job import MAX_SEED
+from ..contracts.job import MAX_SEED, REFERENCE_SAMPLER
 from .asset import AssetFields
 
 PRESET_RESOLUTION = 0
 """Value of a grid resolution that means: as the preset says."""
-QUALITY_STEPS_SCALE = {"DRAFT": 0.5, "STANDARD": None, "FINE": 2.0}
-"""`JobSpec.steps_scale` by quality."""
+QUALITIES: dict[str, dict[str, Any]] = {
+    "DRAFT": {"steps_scale": 0.5},
+    "STANDARD": {},
+    "FINE": {"steps_scale": 2.0},
+    "REFERENCE": {"sampler": REFERENCE_SAMPLER},
+}
+"""What each quality asks for in a `JobSpec`."""
 
 
 class ConversionOptions:
@@ -55,6 +60,12 @@ class ConversionOptions:
             ("DRAFT", "Draft", "Half the preset's steps: about twice as fast, rougher views"),
             ("STANDARD", "Standard", "As many steps as the preset says"),
             ("FINE", "Fine", "Twice the preset's steps: slower, calmer views"),
+            (
+                "REFERENCE",
+                "Reference",
+                "Step by step as the weights' authors sample: with the published weights about "
+                "five times as long as Standard, with the embedded ones the same",
+            ),
         ],
         default="STANDARD",
     )

@@ -46,7 +46,7 @@ class JobSpec:
     num_inference_steps_stage1: int | None = None
     num_inference_steps_stage2: int | None = None
     steps_scale: float | None = None
-    """Multiplies the preset's numbers of denoising steps, 0.1..10."""
+    """Multiplies the preset's numbers of denoising steps, 0.1..10, as far as the sampler can go."""
     guidance_scale: float | None = None
     grid_resolution: int | None = None
     """Samples of the signed distance field along each axis, 16..512."""

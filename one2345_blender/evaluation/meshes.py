@@ -16,8 +16,8 @@ from PIL import Image
 
 from ..contracts.errors import OptionError
 from ..contracts.job_folder import prepare_output_dir
-from ..pipeline.devices import peak_memory_bytes
 from ..pipeline.model_cache import ModelCache
+from ..pipeline.process_memory import peak_memory_bytes
 from ..pipeline.result_files import write_json
 from ..training.assets_command import MANIFEST_PATH, PACKAGES_DIR
 from ..training.framing import VIEW_SIZE_PX

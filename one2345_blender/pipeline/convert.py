@@ -13,11 +13,12 @@ import torch
 from ..contracts.job import JobSpec, RunReport
 from ..contracts.job_folder import FOREGROUND_PNG, PHOTO_PNG, REPORT_JSON, prepare_output_dir
 from ..contracts.progress import OnEvent, StageStarted, StepDone, ignore_events
-from .devices import peak_memory_bytes, resolve_device
+from .devices import resolve_device
 from .job_record import JobRecord, installed_versions, memory_errors_named
 from .memory_limit import memory_limited
 from .model_cache import ModelCache, load_reconstruction
 from .posed_images import read_posed_images, scene_scale
+from .process_memory import peak_memory_bytes
 from .reconstruct_views import reconstruct_views
 from .result_files import write_cameras, write_json, write_mesh, write_photo, write_png, write_views
 from .source_image import read_source_image
@@ -51,16 +52,14 @@ def convert_image(
         record(StageStarted("load_models"))
         pipeline = models.get(spec.preset, spec.device)
         sampler = spec.sampler or pipeline.config.sampler
-        default_steps = pipeline.default_steps(sampler)
+        steps_stage1, steps_stage2 = pipeline.default_steps(sampler, spec.steps_scale or 1.0)
         output = pipeline(
             image,
             seed=spec.seed,
             elevation_deg=spec.elevation_deg,
             sampler=sampler,
-            num_inference_steps_stage1=spec.num_inference_steps_stage1
-            or _scaled(default_steps[0], spec.steps_scale),
-            num_inference_steps_stage2=spec.num_inference_steps_stage2
-            or _scaled(default_steps[1], spec.steps_scale),
+            num_inference_steps_stage1=spec.num_inference_steps_stage1 or steps_stage1,
+            num_inference_steps_stage2=spec.num_inference_steps_stage2 or steps_stage2,
             guidance_scale=spec.guidance_scale,
             grid_resolution=spec.grid_resolution,
             on_event=record,
@@ -203,7 +202,3 @@ def synthesise_views(
         for name, view in zip(names, views, strict=True)
     }
     return JobResult(files=files, report={"preset": preset, "seed": seed, "views": names})
-
-
-def _scaled(num_inference_steps: int, steps_scale: float | None) -> int:
-    return max(1, round(num_inference_steps * (steps_scale or 1.0)))

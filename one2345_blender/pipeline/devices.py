@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import torch
 
 from ..contracts.errors import DeviceError
@@ -48,18 +46,6 @@ def diffusion_dtype(device: torch.device) -> torch.dtype:
     if device.type == "cuda" and torch.cuda.get_device_capability(device) < FAST_HALF_CAPABILITY:
         return torch.float32
     return torch.float16
-
-
-def peak_memory_bytes() -> int:
-    """Largest resident size of this process so far."""
-    if sys.platform == "win32":
-        import psutil
-
-        return int(psutil.Process().memory_info().peak_wset)
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return int(peak if sys.platform == "darwin" else peak * 1024)
 
 
 def _is_available(name: str) -> bool:

@@ -6,15 +6,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import torch
 
 from ..contracts.errors import OptionError, OutOfMemoryError
 from .devices import resolve_device
+from .process_memory import status_bytes
 
 _GB = 10**9
-_STATUS = Path("/proc/self/status")
 
 
 @contextmanager
@@ -66,7 +65,7 @@ def _device_limited(limit_gb: float, device: torch.device) -> Iterator[None]:
 def _process_limited(limit_gb: float) -> Iterator[None]:
     import resource
 
-    limit_bytes, used_bytes = int(limit_gb * _GB), _data_bytes()
+    limit_bytes, used_bytes = int(limit_gb * _GB), status_bytes("VmData")
     if used_bytes >= limit_bytes:
         raise OutOfMemoryError(
             f"The memory limit is {limit_gb:g} GB, and {used_bytes / _GB:.1f} GB are taken before "
@@ -79,9 +78,3 @@ def _process_limited(limit_gb: float) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_DATA, before)
-
-
-def _data_bytes() -> int:
-    """What `RLIMIT_DATA` counts."""
-    (line,) = (ln for ln in _STATUS.read_text().splitlines() if ln.startswith("VmData:"))
-    return 1024 * int(line.split()[1])

@@ -46,6 +46,7 @@ from .zero123 import fast_solver
 from .zero123.camera_projection import CLIPCameraProjection
 from .zero123.offloading import OFFLOADED, is_offloaded, with_room_made
 from .zero123.pipeline_zero123 import Zero123Pipeline
+from .zero123.timesteps import fewest_steps
 
 RgbArray = NDArray[np.uint8]
 
@@ -175,11 +176,22 @@ class One2345Pipeline(DiffusionPipeline):
             fast_guided_share=self.config.fast_guided_share,
         )
 
-    def default_steps(self, sampler: str) -> tuple[int, int]:
-        """Steps of the 8 views and of the near views, as the config says for a sampler."""
+    def default_steps(self, sampler: str, scale: float = 1.0) -> tuple[int, int]:
+        """Steps of the 8 views and of the near views, as the config says for a sampler.
+
+        Args:
+            sampler: One of `SAMPLERS`.
+            scale: Multiplies them, as far as the sampler can take fewer or more.
+        """
+        config, fewest = self.config, 1
         if sampler == FAST_SAMPLER:
-            return self.config.fast_steps_stage1, self.config.fast_steps_stage2
-        return self.config.num_inference_steps_stage1, self.config.num_inference_steps_stage2
+            steps = config.fast_steps_stage1, config.fast_steps_stage2
+        else:
+            steps = config.num_inference_steps_stage1, config.num_inference_steps_stage2
+            fewest = fewest_steps(drops_largest=config.drops_largest_timestep)
+        most = self.scheduler.config.num_train_timesteps
+        stage1, stage2 = (min(max(round(scale * number), fewest), most) for number in steps)
+        return stage1, stage2
 
     def two_stages(
         self,

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import pickle  # noqa: TID251 - made here to see it refused
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -43,8 +44,8 @@ def converted(photo: Path, tiny_preset: Path, tmp_path_factory: pytest.TempPathF
     return output
 
 
-def convert(photo: Path, preset: Path, output: Path, *, seed: int) -> int:
-    options = ["--preset", str(preset), "--output", str(output), "--seed", str(seed)]
+def convert(photo: Path, preset: Path, output: Path, *more: str, seed: int) -> int:
+    options = ["--preset", str(preset), "--output", str(output), "--seed", str(seed), *more]
     return cli.main(["convert", str(photo), *options, "--elevation-deg", "20"])
 
 
@@ -141,6 +142,15 @@ def test_bad_picture(
     assert convert(make(tmp_path), tiny_preset, output, seed=0) == cli.EXIT_BAD_INPUT
     assert_one_error(capsys)
     assert_nothing_written(output)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there the CPU's memory can be limited")
+def test_memory_limit(
+    photo: Path, tiny_preset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    limit = ("--device", "cpu", "--memory-limit-gb", "0.1")
+    assert convert(photo, tiny_preset, tmp_path, *limit, seed=0) == cli.EXIT_BAD_INPUT
+    assert "limit is 0.1 GB" in assert_one_error(capsys)
 
 
 def test_unknown_preset(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

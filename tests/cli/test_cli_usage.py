@@ -62,6 +62,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["convert", "photo.png", "--output", "o", "--elevation-deg", "nan"], "--elevation-deg"),
         (["convert", "photo.png", "--output", "o", "--elevation-deg", "91"], "-90 to 90"),
         (["convert", "photo.png", "--output", "o", "--resolution", "5000"], "16 to 512"),
+        (["convert", "photo.png", "--output", "o", "--memory-limit-gb", "0"], "0.1 to 10000"),
         (["convert", "photo.png", "--output", "o", "--device", "tpu"], "tpu"),
         (["views", "photo.png", "--output", "o"], "--azimuth-deg"),
     ],

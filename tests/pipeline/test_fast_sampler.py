@@ -124,7 +124,6 @@ def test_fast_evaluations_stay_within_the_budget(published: One2345Pipeline) -> 
     assert 0 < count_evaluations(published, FAST_SAMPLER) <= LARGEST_FAST_EVALUATIONS
 
 
-@pytest.mark.slow
 def test_evaluations_of_the_original(published: One2345Pipeline) -> None:
     assert count_evaluations(published, REFERENCE_SAMPLER) == ORIGINAL_EVALUATIONS
 

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from tiny_preset import save_tiny_preset
 
 from one2345_blender.contracts.errors import Cancelled, CheckpointError, OptionError
-from one2345_blender.contracts.job import JobSpec
+from one2345_blender.contracts.job import FAST_SAMPLER, REFERENCE_SAMPLER, SAMPLERS, JobSpec
 from one2345_blender.contracts.progress import (
     STAGES,
     StageStarted,
@@ -119,6 +119,33 @@ def test_quality_multiplies_the_presets_steps(tiny_preset, cut_out, tmp_path):
         taken[steps_scale] = len(steps)
     assert announced == {0.5: 6, None: 12, 2.0: 24}
     assert taken[0.5] < taken[None] < taken[2.0]
+
+
+def test_scaled_steps_stay_within_what_the_sampler_can_take(pipeline):
+    assert pipeline.config.drops_largest_timestep
+    assert pipeline.default_steps(REFERENCE_SAMPLER) == (2, 2)
+    assert pipeline.default_steps(REFERENCE_SAMPLER, 0.5) == (2, 2)
+    assert pipeline.default_steps(FAST_SAMPLER, 0.5) == (8, 6)
+    assert pipeline.default_steps(FAST_SAMPLER, 0.01) == (1, 1)
+    assert pipeline.default_steps(REFERENCE_SAMPLER, 10_000.0) == (1000, 1000)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_draft_of_few_steps_is_denoised(tiny_preset, models, cut_out, tmp_path, sampler):
+    Image.fromarray(cut_out).save(tmp_path / "disc.png")
+    spec = JobSpec(
+        job_id="job",
+        image_path=tmp_path / "disc.png",
+        output_dir=tmp_path / "out",
+        preset=str(tiny_preset),
+        elevation_deg=20.0,
+        sampler=sampler,
+        steps_scale=0.1,
+    )
+    events = []
+    convert_image(spec, models=models, on_event=events.append)
+    stages = [event.stage for event in events if isinstance(event, StepDone)]
+    assert {"views_stage1", "views_stage2"} <= set(stages)
 
 
 def test_events_name_every_stage_in_order_and_every_view_once(pipeline, cut_out):

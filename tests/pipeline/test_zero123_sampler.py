@@ -19,7 +19,7 @@ from one2345_blender.pipeline.zero123.camera_projection import (
 from one2345_blender.pipeline.zero123.image_conditioning import images_from_rgb
 from one2345_blender.pipeline.zero123.network_configs import ORIGINAL_SCHEDULER
 from one2345_blender.pipeline.zero123.pipeline_zero123 import Zero123Pipeline
-from one2345_blender.pipeline.zero123.timesteps import set_timesteps
+from one2345_blender.pipeline.zero123.timesteps import fewest_steps, set_timesteps
 
 SIZE_PX = 16
 GUIDANCE_SCALE = 3.0
@@ -91,6 +91,18 @@ def test_timesteps_equal_the_original(golden: dict[str, np.ndarray], num_steps: 
     scheduler = DDIMScheduler(**ORIGINAL_SCHEDULER)
     set_timesteps(scheduler, num_steps, drops_largest=True)
     assert scheduler.timesteps.tolist() == golden[f"timesteps_{num_steps}"].tolist()
+
+
+def test_a_step_is_left_when_the_largest_is_dropped() -> None:
+    scheduler = DDIMScheduler(**ORIGINAL_SCHEDULER)
+    with pytest.raises(OptionError, match=r"at least 2.*got 1") as caught:
+        set_timesteps(scheduler, 1, drops_largest=True)
+    assert "fast sampler" in caught.value.hint
+    for drops_largest in (False, True):
+        set_timesteps(
+            scheduler, fewest_steps(drops_largest=drops_largest), drops_largest=drops_largest
+        )
+        assert len(scheduler.timesteps) == 1
 
 
 def test_step_noise_equals_the_original(golden: dict[str, np.ndarray]) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from one2345_blender.addon import session
 from one2345_blender.addon.cli_command import run
+from one2345_blender.contracts.job import REFERENCE_SAMPLER
 
 pytestmark = pytest.mark.usefixtures("registered_addon")
 
@@ -37,14 +38,25 @@ def test_photos_become_objects_in_a_file_of_their_own(photos: list[str], tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("quality", "steps_scale"), [("draft", 0.5), ("standard", None), ("fine", 2.0)]
+    ("quality", "steps_scale", "sampler"),
+    [
+        ("draft", 0.5, None),
+        ("standard", None, None),
+        ("fine", 2.0, None),
+        ("reference", None, REFERENCE_SAMPLER),
+    ],
 )
-def test_quality_is_a_share_of_the_preset_s_steps(
-    photos: list[str], tmp_path: Path, quality: str, steps_scale: float | None
+def test_quality_is_a_share_of_the_preset_s_steps_or_the_reference_sampler(
+    photos: list[str],
+    tmp_path: Path,
+    quality: str,
+    steps_scale: float | None,
+    sampler: str | None,
 ) -> None:
     output = tmp_path / "out.blend"
     assert run(["convert", photos[0], "--output", str(output), "--quality", quality]) == 0
-    assert session.SESSION.jobs[-1].spec.steps_scale == steps_scale
+    spec = session.SESSION.jobs[-1].spec
+    assert (spec.steps_scale, spec.sampler) == (steps_scale, sampler)
 
 
 @pytest.mark.parametrize(
