@@ -21,6 +21,7 @@ from scipy.spatial import cKDTree
 
 from ..contracts.cameras import Viewpoint, c2w_from_viewpoints, method_intrinsics
 from ..contracts.job import ElevationEstimate
+from ..contracts.progress import WarningRaised
 from .view_schedule import NUM_NEAR_VIEWS, near_viewpoints
 
 PRIOR_ELEVATION_DEG = 20.0
@@ -105,6 +106,16 @@ def estimate_elevation(
         is_estimated=True,
         confidence=confidence,
         num_matches=int(agrees.sum()),
+    )
+
+
+def assumption_warning(elevation_deg: float) -> WarningRaised:
+    """What the user hears when the near views do not tell the elevation and this one is taken."""
+    return WarningRaised(
+        "elevation_not_estimated",
+        "The camera's elevation could not be estimated: the near views contradict each other. "
+        f"{elevation_deg:g} degrees above the horizon is assumed; set the elevation yourself if "
+        "the mesh looks squashed or stretched.",
     )
 
 

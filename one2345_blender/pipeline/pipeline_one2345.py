@@ -19,10 +19,9 @@ from ..contracts.progress import (
     OnEvent,
     StageStarted,
     ViewReady,
-    WarningRaised,
     ignore_events,
 )
-from .elevation import MIN_CONFIDENCE, estimate_elevation
+from .elevation import MIN_CONFIDENCE, assumption_warning, estimate_elevation
 from .foreground import ForegroundImage, prepare_foreground, segment
 from .lifting.guessed_object import GuessedObject, guess_object
 from .lifting.photo_elevation import PhotoElevation
@@ -390,12 +389,5 @@ class One2345Pipeline(DiffusionPipeline):
                 confidence=guessed.elevation_confidence,
             )
         if not estimate.is_estimated:
-            two_stages.on_event(
-                WarningRaised(
-                    "elevation_not_estimated",
-                    "The camera's elevation could not be estimated: the near views contradict each "
-                    f"other. {estimate.elevation_deg:g} degrees above the horizon is assumed; set "
-                    "the elevation yourself if the mesh looks squashed or stretched.",
-                )
-            )
+            two_stages.on_event(assumption_warning(estimate.elevation_deg))
         return estimate
