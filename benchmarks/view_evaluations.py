@@ -109,8 +109,10 @@ def count_evaluations(pipeline: One2345Pipeline, sampler: str) -> int:
         nonlocal counted
         counted += len(inputs[0])
 
+    white = np.full((VIEW_SIZE_PX, VIEW_SIZE_PX, 3), 255, np.uint8)
     photo = ForegroundImage(
-        rgb=np.full((VIEW_SIZE_PX, VIEW_SIZE_PX, 3), 255, np.uint8),
+        rgb=white,
+        detail_rgb=white,
         mask=np.ones((VIEW_SIZE_PX, VIEW_SIZE_PX), bool),
         crop_box_px=(0.0, 0.0, float(VIEW_SIZE_PX)),
         source_size=(VIEW_SIZE_PX, VIEW_SIZE_PX),

@@ -162,6 +162,7 @@ def sample(pipeline: One2345Pipeline, truth: TrueObject, setting: Setting) -> Sa
     height_px, width_px = truth.mask.shape
     photo = ForegroundImage(
         rgb=truth.rgb[0],
+        detail_rgb=truth.rgb[0],
         mask=truth.mask > 127,
         crop_box_px=(0.0, 0.0, float(width_px)),
         source_size=(height_px, width_px),

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from skimage.measure import label
+from skimage.morphology import remove_small_holes
 
 from ..contracts.errors import ForegroundError
 
@@ -20,11 +21,15 @@ OBJECT_FRACTION = 0.75
 """Longer side of the object's box over the side of the square crop."""
 WORKING_SIDE_PX = 512
 """Pictures are shrunk to this longer side before cropping, never enlarged."""
+DETAIL_FACTOR = 2
+"""Of `detail_rgb`'s side to the view's."""
 
 MIN_OBJECT_FRACTION = 0.002
 MAX_OBJECT_FRACTION = 0.95
 MAX_BORDER_FRACTION = 0.9
 MIN_COMPONENT_FRACTION = 0.02
+MAX_HOLE_FRACTION = 0.01
+"""Of the object's area: the segmenter's smaller holes are doubts, larger ones may be handles."""
 FAINT_ALPHA = 12
 """Alpha up to here is the veil of a soft cut-out or of resampling, not object."""
 
@@ -50,6 +55,8 @@ class ForegroundImage:
     """`(S, S, 3)` sRGB on white."""
     mask: NDArray[np.bool_]
     """`(S, S)`, true on the object."""
+    detail_rgb: NDArray[np.uint8]
+    """The same view with more pixels, for colours that go straight to the mesh."""
     crop_box_px: tuple[float, float, float]
     """`(x0, y0, side)` of the view in pixels of the source; may lie partly outside it."""
     source_size: tuple[int, int]
@@ -64,10 +71,12 @@ def segment(image: NDArray[np.uint8], segmenter: AlphaPredictor) -> NDArray[np.u
         segmenter: Asked only for pictures without alpha.
 
     Returns:
-        `(H, W)` alpha without specks: the main object and the parts of comparable size.
+        `(H, W)` alpha without specks: the main object and the parts of comparable size. What the
+        segmenter found has no pinholes either.
     """
-    alpha = image[..., 3] if image.shape[-1] == 4 else segmenter.predict_alpha(image)
-    return keep_relevant_components(alpha)
+    if image.shape[-1] == 4:
+        return keep_relevant_components(image[..., 3])
+    return without_small_holes(keep_relevant_components(segmenter.predict_alpha(image)))
 
 
 def keep_relevant_components(alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -77,6 +86,13 @@ def keep_relevant_components(alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
     areas_px[0] = 0  # what is not object
     is_kept = areas_px >= max(1, MIN_COMPONENT_FRACTION * areas_px.max())
     return np.where(is_kept[components], alpha, 0).astype(np.uint8)
+
+
+def without_small_holes(alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Make holes opaque that are smaller than `MAX_HOLE_FRACTION` of the object."""
+    is_object = alpha > 127
+    filled = remove_small_holes(is_object, max_size=int(MAX_HOLE_FRACTION * is_object.sum()))
+    return np.where(filled & ~is_object, 255, alpha).astype(np.uint8)
 
 
 def prepare_foreground(
@@ -106,13 +122,12 @@ def prepare_foreground(
     pad_x, pad_y = side // 2 - box_width // 2, side // 2 - box_height // 2
     canvas = Image.new("RGBA", (side, side))
     canvas.paste(rgba.crop((left, top, right, bottom)), (pad_x, pad_y))
-    view = np.asarray(canvas.resize((size_px, size_px), Image.Resampling.LANCZOS)) / 255.0
-
-    view_alpha = view[..., 3:]
-    on_white = view[..., :3] * view_alpha + (1.0 - view_alpha)
+    rgb, mask = _on_white(canvas, size_px)
+    detail_rgb, _ = _on_white(canvas, DETAIL_FACTOR * size_px)
     return ForegroundImage(
-        rgb=(on_white * 255.0).astype(np.uint8),
-        mask=view_alpha[..., 0] >= 0.5,
+        rgb=rgb,
+        mask=mask,
+        detail_rgb=detail_rgb,
         crop_box_px=(
             (left - pad_x) / shrunk_from_source,
             (top - pad_y) / shrunk_from_source,
@@ -120,6 +135,14 @@ def prepare_foreground(
         ),
         source_size=(height_px, width_px),
     )
+
+
+def _on_white(canvas: Image.Image, size_px: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Colours on white and the mask of an RGBA picture at another size."""
+    view = np.asarray(canvas.resize((size_px, size_px), Image.Resampling.LANCZOS)) / 255.0
+    alpha = view[..., 3:]
+    on_white = view[..., :3] * alpha + (1.0 - alpha)
+    return (on_white * 255.0).astype(np.uint8), alpha[..., 0] >= 0.5
 
 
 def _object_box(alpha: Image.Image) -> tuple[int, int, int, int]:

@@ -29,7 +29,7 @@ class PhotoColors:
     """The photo, seen as a projector."""
 
     rgb: NDArray
-    """`(S, S, 3)` uint8 sRGB."""
+    """`(D, D, 3)` uint8 sRGB, of any size."""
     silhouette: Silhouette
     """The object's outline in it, and its camera."""
 

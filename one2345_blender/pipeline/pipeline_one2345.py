@@ -327,7 +327,7 @@ class One2345Pipeline(DiffusionPipeline):
             silhouette=silhouette if config.carves_input_silhouette else None,
             fills_silhouette=config.fills_input_silhouette,
             colors=(
-                PhotoColors(rgb=photo.rgb, silhouette=silhouette)
+                PhotoColors(rgb=photo.detail_rgb, silhouette=silhouette)
                 if config.colors_from_input
                 else None
             ),

@@ -48,17 +48,17 @@ class Silhouette:
             yield rays[:, None] * depths[None, :, None] @ c2w[:3, :3].T + c2w[:3, 3]
 
     def sample(self, picture: Tensor, points: Tensor) -> Tensor:
-        """What a picture `(C, S, S)` of this view shows at world points `(P, 3)`: `(C, P)`."""
+        """What a picture `(C, D, D)` of this view shows at world points `(P, 3)`: `(C, P)`."""
         camera = self._camera_points(points)
         K = torch.from_numpy(self.K).to(points)
         px = (camera @ K.T)[:, :2] / camera[:, 2:]
-        grid = 2 * px / (len(self.mask) - 1) - 1
+        grid = (2 * px + 1) / len(self.mask) - 1
         return F.grid_sample(
             picture[None].to(points),
             grid[None, None],
             mode="bilinear",
             padding_mode="border",
-            align_corners=True,
+            align_corners=False,
         )[0, :, 0]
 
     def _camera_points(self, points: Tensor) -> Tensor:

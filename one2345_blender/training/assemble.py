@@ -37,7 +37,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--steps-stage1", type=int, default=8)
     parser.add_argument("--steps-stage2", type=int, default=8)
     parser.add_argument("--guidance-scale", type=float, default=2.0)
-    parser.add_argument("--grid-resolution", type=int, default=128)
+    parser.add_argument("--grid-resolution", type=int, default=192)
     args = parser.parse_args(argv)
     views = Zero123Pipeline.from_pretrained(args.data / "views" / "pipeline")
     encoders = ViewEncoders.trained(args.data, seed=0)

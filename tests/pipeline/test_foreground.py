@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from skimage.transform import resize
 
 from one2345_blender.contracts.errors import ForegroundError
 from one2345_blender.pipeline.foreground import (
@@ -89,6 +90,26 @@ def test_own_alpha_is_used() -> None:
 def test_segmenter_is_asked_without_alpha() -> None:
     alpha = _box_alpha(60, 80, 10, 10, 40, 40)
     np.testing.assert_array_equal(segment(_grey(alpha), ConstantSegmenter(alpha)), alpha)
+
+
+def test_pinholes_of_the_segmenter_are_filled_but_handles_stay_open() -> None:
+    solid = _box_alpha(100, 100, 10, 10, 90, 90)
+    handle = _box_alpha(100, 100, 20, 20, 40, 40)
+    pinhole = _box_alpha(100, 100, 60, 60, 66, 66)
+    found = solid & ~handle & ~pinhole
+    np.testing.assert_array_equal(segment(_grey(found), ConstantSegmenter(found)), solid & ~handle)
+    own = np.dstack([_grey(found), found])
+    np.testing.assert_array_equal(segment(own, ConstantSegmenter(solid)), found)
+
+
+def test_detail_is_the_same_view_with_more_pixels() -> None:
+    alpha = _box_alpha(200, 200, 40, 60, 140, 160)
+    picture = np.random.default_rng(0).integers(0, 256, (200, 200, 3), np.uint8)
+    view = prepare_foreground(picture, alpha, size_px=64)
+    side = len(view.detail_rgb)
+    assert side > 64
+    reduced = resize(view.detail_rgb, (64, 64, 3), preserve_range=True, anti_aliasing=True)
+    assert np.abs(reduced - view.rgb).mean() < 0.2 * view.rgb[view.mask].std()
 
 
 def test_specks_go_and_comparable_parts_stay() -> None:
