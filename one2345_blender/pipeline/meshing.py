@@ -10,6 +10,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from skimage.measure import marching_cubes
@@ -56,6 +57,9 @@ def extract_mesh(
         sdf = sdf_grid(reconstructor, volume, resolution, on_event)
     else:
         sdf = searched_sdf_grid(reconstructor, volume, resolution, stride, on_event)
+    smoothing_nodes = reconstructor.smoothing * (resolution - 1) / 2
+    if smoothing_nodes:
+        sdf = torch.from_numpy(gaussian_filter(sdf.cpu().numpy(), smoothing_nodes)).to(sdf)
     if evidence.silhouette is not None:
         sdf = _within_outline(sdf, evidence.silhouette, volume.frame, evidence.fills_silhouette)
     on_event(StageStarted("meshing"))

@@ -106,6 +106,22 @@ def test_the_mesh_stays_within_the_outline_and_fills_it_if_asked(
     np.testing.assert_allclose(high[0] - low[0], 2 * half_width, atol=2)
 
 
+def test_smoothing_moves_a_ball_as_much_as_a_gaussian_does(volume: GeometryVolume) -> None:
+    """Smoothing by s adds s^2 / r to the distance from a ball: an analytic shrinkage."""
+    torch.manual_seed(0)
+    plain = SparseNeuSReconstructor(
+        image_size_px=IMAGE_SIZE_PX, volume_size=16, voxel_size=None, volume_bounds="sphere"
+    )
+    smooth = SparseNeuSReconstructor.from_config(plain.config, smoothing_voxels=1.0)
+    smooth.load_state_dict(plain.state_dict())
+    radius, smoothed = (
+        np.linalg.norm(extract_mesh(network, volume, 64).vertices, axis=1).mean()
+        for network in (plain, smooth)
+    )
+    voxel = 2 / 15 * volume.frame.radius
+    assert radius - smoothed == pytest.approx(voxel**2 / radius, rel=0.35)
+
+
 def test_listener_can_stop_the_work(
     reconstructor: SparseNeuSReconstructor, volume: GeometryVolume
 ) -> None:

@@ -59,6 +59,8 @@ class SparseNeuSReconstructor(ModelMixin, ConfigMixin):
             where the surface can be (`searched_sdf_grid`). 1 evaluates every node.
         iso_level: signed distance that counts as the surface, volume units; below 0 the mesh gets
             slimmer.
+        smoothing_voxels: width (standard deviation) of the Gaussian that the mesh's signed distance
+            is smoothed with. Coarse volumes leave terraces, the original's need none.
         min_part_fraction: connected parts of the mesh with fewer faces than this share of the
             largest one's are left out.
     """
@@ -87,6 +89,7 @@ class SparseNeuSReconstructor(ModelMixin, ConfigMixin):
         takes_guess: bool = False,
         surface_search_stride: int = 4,
         iso_level: float = 0.0,
+        smoothing_voxels: float = 0.0,
         min_part_fraction: float = 0.0,
     ) -> None:
         super().__init__()
@@ -122,6 +125,11 @@ class SparseNeuSReconstructor(ModelMixin, ConfigMixin):
         )
         self.sdf_network = SdfNetwork(unet_channels[0], sdf_hidden_channels, sdf_num_frequencies)
         self.color_network = ColorNetwork(unet_channels[0], FUSED_CHANNELS)
+
+    @property
+    def smoothing(self) -> float:
+        """`smoothing_voxels` in volume units."""
+        return float(self.config["smoothing_voxels"] * 2 / (self.config["volume_size"] - 1))
 
     def place_volume(
         self,
