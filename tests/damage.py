@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 import os
+from pathlib import Path
 from typing import Any
 
 from hypothesis import HealthCheck, settings
@@ -18,6 +19,13 @@ fuzzed = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
+
+
+def write_anew(path: Path, content: bytes | bytearray) -> None:
+    """Write a file that was not there: to cut one short makes file systems wait for the disk."""
+    path.unlink(missing_ok=True)
+    path.write_bytes(content)
+
 
 nasty_numbers = st.sampled_from(
     [0, -1, 1, 2**31, -(2**63), 10**400, 1e308, -1e308, 5e-324, 1e39, float("nan"), float("inf")]

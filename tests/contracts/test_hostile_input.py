@@ -10,12 +10,12 @@ import io
 import json
 import os
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from damage import damaged, fuzzed
+from damage import damaged, fuzzed, write_anew
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -145,21 +145,22 @@ def posed_folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.fixture
+def posed_document(posed_folder: Path) -> Any:
+    return json.loads((posed_folder / "transforms.json").read_bytes())
+
+
 @fuzzed
 @given(st.data())
-def test_transforms_json(posed_folder: Path, data: st.DataObject) -> None:
-    path = posed_folder / "transforms.json"
-    original = path.read_bytes()
+def test_transforms_json(posed_folder: Path, posed_document: Any, data: st.DataObject) -> None:
+    write_anew(posed_folder / "transforms.json", as_line(data.draw(damaged(posed_document))))
     try:
-        path.write_bytes(as_line(data.draw(damaged(json.loads(original)))))
         read = read_transforms(posed_folder)
         assert np.isfinite(read.cameras.c2w).all() and np.isfinite(read.cameras.K).all()
         assert np.isfinite(read.reference_c2w).all() and np.isfinite(read.cameras.near_far).all()
         assert all(p.is_relative_to(posed_folder.resolve()) for p in read.image_paths)
     except PosedImagesError as error:
         assert_can_be_told(error)
-    finally:
-        path.write_bytes(original)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="symbolic links")
@@ -195,19 +196,14 @@ def mesh_file() -> bytes:
 MESH_FILE = mesh_file()
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
-    yield tmp_path
-
-
 @fuzzed
 @given(st.data())
-def test_mesh_files(folder: Path, data: st.DataObject) -> None:
+def test_mesh_files(tmp_path: Path, data: st.DataObject) -> None:
     content = bytearray(MESH_FILE)
     for _ in range(data.draw(st.integers(0, 6))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
-    path = folder / "mesh.npz"
-    path.write_bytes(content[: data.draw(st.integers(0, len(content)))])
+    path = tmp_path / "mesh.npz"
+    write_anew(path, content[: data.draw(st.integers(0, len(content)))])
     try:
         mesh = load_npz(path)
         assert np.isfinite(mesh.vertices).all() and mesh.faces.max() < len(mesh.vertices)

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pytest
-from damage import damaged, fuzzed
+from damage import damaged, fuzzed, write_anew
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -41,19 +42,18 @@ def test_round_trip(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def written(tmp_path: Path) -> Path:
+def document(tmp_path: Path) -> Any:
+    """What is written of `RECORDS`."""
     write_records(tmp_path, RECORDS)
-    return tmp_path
+    return json.loads((tmp_path / WEIGHTS_JSON).read_bytes())
 
 
 @fuzzed
 @given(st.data())
-def test_damaged_records(written: Path, data: st.DataObject) -> None:
-    path = written / WEIGHTS_JSON
-    original = path.read_bytes()
+def test_damaged_records(tmp_path: Path, document: Any, data: st.DataObject) -> None:
+    write_anew(tmp_path / WEIGHTS_JSON, json.dumps(data.draw(damaged(document))).encode())
     try:
-        path.write_text(json.dumps(data.draw(damaged(json.loads(original)))))
-        for record in read_records(written) or ():
+        for record in read_records(tmp_path) or ():
             assert record.size_bytes >= 0
             for file in record.files:
                 parts = PurePosixPath(file.path).parts
@@ -61,8 +61,6 @@ def test_damaged_records(written: Path, data: st.DataObject) -> None:
                 assert file.sha256 or file.git_sha1
     except CheckpointError:
         pass
-    finally:
-        path.write_bytes(original)
 
 
 @pytest.mark.parametrize("size_bytes", [float("nan"), float("inf"), -1, True, 3.0])

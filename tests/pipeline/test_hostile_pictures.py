@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from damage import fuzzed
+from damage import fuzzed, write_anew
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -79,18 +79,14 @@ def encoded(file_format: str) -> bytes:
 EXAMPLES = {name: encoded(name) for name in FORMATS}
 
 
-@pytest.fixture
-def picture(tmp_path: Path) -> Path:
-    return tmp_path / "picture"
-
-
 @fuzzed
 @given(st.data())
-def test_damaged_pictures(picture: Path, data: st.DataObject) -> None:
+def test_damaged_pictures(tmp_path: Path, data: st.DataObject) -> None:
     content = bytearray(EXAMPLES[data.draw(st.sampled_from(FORMATS))])
     for _ in range(data.draw(st.integers(0, 8))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
-    picture.write_bytes(content[: data.draw(st.integers(1, len(content)))])
+    picture = tmp_path / "picture"
+    write_anew(picture, content[: data.draw(st.integers(1, len(content)))])
     try:
         image = read_source_image(picture)
         assert image.dtype == np.uint8 and image.shape[2] in (3, 4)
