@@ -562,7 +562,8 @@ class Downloader:
             return path
         for folder in self._configuration.folders:
             if is_intact(folder / wheel.file_name, wheel):
-                copy_whole(folder / wheel.file_name, path)
+                with written_whole(path) as part:
+                    shutil.copyfile(folder / wheel.file_name, part)
                 self._count(wheel.size_bytes or 0)
                 return path
         problem: InstallError | None = None
@@ -684,10 +685,11 @@ def is_intact(path: Path, wheel: Wheel) -> bool:
         return hashlib.file_digest(file, "sha256").hexdigest() == wheel.sha256
 
 
-def copy_whole(source: Path, path: Path) -> None:
-    """Copy a file; it has its name only when all of it is there."""
+@contextlib.contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """Where to write a file that gets its name only when all of it is there."""
     part = path.with_name(f"{path.name}.part")
-    shutil.copyfile(source, part)
+    yield part
     part.replace(path)
 
 
@@ -882,25 +884,23 @@ class Installer:
             self._pip("--no-index", "--no-deps", *map(str, wheels), count=len(wheels))
         if self.plan.unlocked:
             self._pip(*self.plan.unlocked, count=len(self.plan.unlocked))
-        write_whole(self.work.environment / COMPLETE, json.dumps(self.plan.contents, indent=1))
+        with written_whole(self.work.environment / COMPLETE) as part:
+            part.write_text(json.dumps(self.plan.contents, indent=1), encoding="utf-8")
 
     def _download(self) -> tuple[list[Path], str | None]:
         """The locked wheels, and uv if it is to be used."""
         if self.plan.lock is None:
             return [], None
-        configuration = (
-            PipConfiguration(indexes=(), is_default_replaced=True, folders=(self.wheelhouse,))
-            if self.wheelhouse
-            else PipConfiguration.read(self.plan.python)
-        )
-        wheels = self.plan.lock.wheels
-        if self.wheelhouse:
-            check_wheelhouse(self.wheelhouse, wheels)
-        downloader = Downloader(self.work.wheels, configuration, self.emit, self.network)
-        paths = downloader.fetch(wheels)
-        return paths, self._find_uv(configuration)
+        return self._bring(self.plan.lock.wheels, self.emit), self._find_uv()
 
-    def _find_uv(self, configuration: PipConfiguration) -> str | None:
+    def _bring(self, wheels: Sequence[Wheel], emit: Emit) -> list[Path]:
+        """The paths of wheels, all of them checked."""
+        if self.wheelhouse:
+            return in_wheelhouse(self.wheelhouse, wheels)
+        configuration = PipConfiguration.read(self.plan.python)
+        return Downloader(self.work.wheels, configuration, emit, self.network).fetch(wheels)
+
+    def _find_uv(self) -> str | None:
         """The program uv: the one on PATH, else from its wheel; None: venv and pip do it.
 
         What pip has to find is left to pip altogether, which knows this machine's settings.
@@ -913,10 +913,7 @@ class Installer:
         try:
             if self.plan.lock.uv is None:
                 raise InstallError("download", "The lock file names no uv.", hint="")
-            if self.wheelhouse:
-                check_wheelhouse(self.wheelhouse, [self.plan.lock.uv])
-            silent = Downloader(self.work.wheels, configuration, lambda event: None, self.network)
-            (path,) = silent.fetch([self.plan.lock.uv])
+            (path,) = self._bring([self.plan.lock.uv], lambda event: None)
             return str(unpack_uv(path, self.work.folder))
         except InstallError as error:
             if self.tool == "uv" or self.plan.python is None:
@@ -931,6 +928,7 @@ class Installer:
         managed = managed_pythons(self.plan.target)
         python = self.plan.python or self.plan.python_version
         command = [uv, "venv", "--relocatable", "--no-project", "--no-config", "--python", python]
+        command += ["--offline"] if self.wheelhouse else []
         if not self.run([*command, str(self.work.environment)], UV_PYTHON_INSTALL_DIR=str(managed)):
             raise self.run.failure("install", "uv could not make the environment.")
 
@@ -989,11 +987,11 @@ def check_fitness(findings: Sequence[Finding], emit: Emit) -> None:
         )
 
 
-def check_wheelhouse(folder: Path, wheels: Sequence[Wheel]) -> None:
-    """Every wheel is in the folder and is the right one."""
-    if bad := [
-        wheel.file_name for wheel in wheels if not is_intact(folder / wheel.file_name, wheel)
-    ]:
+def in_wheelhouse(folder: Path, wheels: Sequence[Wheel]) -> list[Path]:
+    """The paths of the wheels; an error unless each is there and is the right one."""
+    paths = [folder / wheel.file_name for wheel in wheels]
+    pairs = zip(paths, wheels, strict=True)
+    if bad := [path.name for path, wheel in pairs if not is_intact(path, wheel)]:
         raise InstallError(
             "download",
             f"Expected {len(wheels)} wheels in {folder}; missing or damaged: {', '.join(bad[:5])}"
@@ -1001,6 +999,7 @@ def check_wheelhouse(folder: Path, wheels: Sequence[Wheel]) -> None:
             hint="Make the folder with --make-wheelhouse of the same release, on a machine of the "
             "same kind with the same Python.",
         )
+    return paths
 
 
 def unpack_uv(wheel: Path, folder: Path) -> Path:
@@ -1012,13 +1011,6 @@ def unpack_uv(wheel: Path, folder: Path) -> Path:
         program.write_bytes(archive.read(entry))
     program.chmod(0o700)
     return program
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file; it has its name only when all of it is there."""
-    part = path.with_name(f"{path.name}.part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
 
 
 def replace_environment(target: Path) -> None:
@@ -1131,12 +1123,12 @@ def tiny_conversion(python: str, run: Runner) -> dict[str, Any]:
 # --- Command line -------------------------------------------------------------------------------
 
 
-def emit_json(event: Event) -> None:
+def show_json(event: Event) -> None:
     """One event as one line of JSON."""
     print(json.dumps({"type": event["type"], "job_id": "install", **event}), flush=True)
 
 
-def emit_text(event: Event) -> None:
+def show_text(event: Event) -> None:
     """One event as lines for people, steps left out; failures go to stderr."""
     match event["type"]:
         case "stage":
@@ -1261,15 +1253,29 @@ def make_wheelhouse(plan: Plan, folder: Path, emit: Emit, network: Patience) -> 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out the command line; the exit status (see the top of this file)."""
     options = parse_arguments(sys.argv[1:] if arguments is None else arguments)
-    emit = emit_json if options.json else emit_text
+    show = show_json if options.json else show_text
+
+    def emit(event: Event) -> None:
+        try:
+            show(event)
+        except OSError as error:  # nobody listens any more: Blender was killed, say
+            raise KeyboardInterrupt from error
+
     os.umask(0o077)  # what is made here is its user's alone
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
+        return carry_out_and_tell(options, emit)
+    except KeyboardInterrupt:
+        with contextlib.suppress(KeyboardInterrupt):
+            emit({"type": "cancelled"})
+        os._exit(130)  # without waiting for downloads that wait for the network
+
+
+def carry_out_and_tell(options: argparse.Namespace, emit: Emit) -> int:
+    """Do what the options ask, down to the last event; the exit status."""
+    try:
         emit(carry_out(options, emit))
         return 0
-    except KeyboardInterrupt:
-        emit({"type": "cancelled"})
-        os._exit(130)  # without waiting for downloads that wait for the network
     except InstallError as error:
         failure = error
     except OSError as error:

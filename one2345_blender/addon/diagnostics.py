@@ -10,11 +10,11 @@ from pathlib import Path
 import bpy
 
 from ..client.diagnostics import diagnostic_report
-from ..client.environment import find_current_python
 from ..contracts.errors import EnvironmentMissingError
 from ..contracts.preset_location import user_presets_folder
 from ..version import __version__
 from . import preferences, session
+from .installation import worker_python
 
 _PACKAGE = Path(__file__).resolve().parents[2]
 
@@ -49,12 +49,9 @@ def report_text() -> str:
 
 def _python_text() -> str:
     try:
-        python = find_current_python(
-            preferred=preferences.preferred_python(), runtime_dir=preferences.runtime_dir()
-        )
+        return str(worker_python())
     except EnvironmentMissingError as error:
         return error.message
-    return str(python)
 
 
 def _roots() -> dict[str, str]:

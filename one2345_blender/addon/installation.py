@@ -13,7 +13,7 @@ from bpy.app.translations import pgettext_iface as iface_
 
 from ..client.command_process import CommandProcess
 from ..client.disk_usage import FolderSizes
-from ..client.environment import WorkerLaunch, find_current_python
+from ..client.environment import WorkerLaunch, find_worker_python
 from ..client.installation_commands import (
     DOWNLOAD_JOB,
     INSTALL_JOB,
@@ -21,7 +21,7 @@ from ..client.installation_commands import (
     weights_launch,
 )
 from ..client.job_state import JobState
-from . import preferences, session
+from . import preferences
 
 PUBLISHED_PRESET = "zero123-xl"
 SIZES = FolderSizes()
@@ -36,6 +36,7 @@ class Installation:
         self.action = ""
         """Identifier of the operator that started it."""
         self._process: CommandProcess | None = None
+        self._changes_runtime = False
 
     @property
     def state(self) -> JobState | None:
@@ -46,6 +47,11 @@ class Installation:
     def is_busy(self) -> bool:
         """True while a command runs."""
         return self._process is not None and not self._process.is_over
+
+    @property
+    def is_changing_runtime(self) -> bool:
+        """True while the runtime is installed or removed: no worker may start in it."""
+        return self._changes_runtime and self.is_busy
 
     def run_installer(self, action: str, *arguments: str) -> None:
         """Start `vendor_install.py` for the extension's runtime, in Blender's own Python.
@@ -59,6 +65,7 @@ class Installation:
             Path(sys.executable), os.environ, "--target", str(target), *arguments
         )
         self._start(action, launch, INSTALL_JOB)
+        self._changes_runtime = "--dry-run" not in arguments
 
     def run_download(self, action: str, *arguments: str) -> None:
         """Start `download` for the published weights, in the worker's Python.
@@ -66,13 +73,15 @@ class Installation:
         Raises:
             EnvironmentMissingError: There is no Python for the worker.
         """
-        python = find_current_python(
-            preferred=preferences.preferred_python(), runtime_dir=preferences.runtime_dir()
-        )
         launch = weights_launch(
-            python, os.environ, PUBLISHED_PRESET, *arguments, is_online=bpy.app.online_access
+            worker_python(),
+            os.environ,
+            PUBLISHED_PRESET,
+            *arguments,
+            is_online=bpy.app.online_access,
         )
         self._start(action, launch, DOWNLOAD_JOB)
+        self._changes_runtime = False
 
     def step(self) -> None:
         """Take in what the command said."""
@@ -104,13 +113,26 @@ class Installation:
         self._process, self.action = None, ""
 
     def _start(self, action: str, launch: WorkerLaunch, job_id: str) -> None:
-        session.SESSION.queue.end_processes()  # a worker that runs in it keeps its files open
         log_path = Path(bpy.app.tempdir) / "installation.log"
         self._process = CommandProcess(launch, job_id=job_id, log_path=log_path)
         self.action = action
 
 
 INSTALLATION = Installation()
+
+
+def worker_python() -> Path:
+    """The interpreter that runs the worker now.
+
+    Raises:
+        EnvironmentMissingError: There is none, or the runtime is being installed.
+    """
+    return find_worker_python(
+        preferred=preferences.preferred_python(),
+        environ=os.environ,
+        runtime_dir=preferences.runtime_dir(),
+        is_runtime_changing=INSTALLATION.is_changing_runtime,
+    )
 
 
 def offline_reason() -> str:

@@ -51,6 +51,7 @@ class InstallationAction(bpy.types.Operator):
         raise NotImplementedError
 
     def _run(self, *, blocks: bool) -> set[str]:
+        session.SESSION.queue.end_processes()  # a worker keeps files of runtime and weights open
         try:
             self.start()
         except One2345Error as error:

@@ -9,13 +9,12 @@ from pathlib import Path
 import bpy
 from bpy.app.translations import pgettext_iface as iface_
 
-from ..client.environment import find_current_python
 from ..contracts.errors import EnvironmentMissingError
 from ..contracts.job import PRESETS
 from ..contracts.preset_location import packaged_preset, user_presets_folder
 from . import preferences, texts
 from .diagnostics import ONE2345_OT_copy_diagnostics
-from .installation import PUBLISHED_PRESET, SIZES
+from .installation import PUBLISHED_PRESET, SIZES, worker_python
 from .installation_box import draw_installation
 from .job_operators import ONE2345_OT_unload
 from .package_id import ROOT_PACKAGE
@@ -72,9 +71,7 @@ def places() -> list[Place]:
 def _runtime() -> Place:
     """The environment of the worker's Python; a Python of the system is not measured."""
     try:
-        python = find_current_python(
-            preferred=preferences.preferred_python(), runtime_dir=preferences.runtime_dir()
-        )
+        python = worker_python()
     except EnvironmentMissingError as error:
         return Place(name="Runtime", text=error.message, is_missing=True)
     environment = python.parent.parent

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Iterable
@@ -10,12 +11,13 @@ from pathlib import Path
 
 import bpy
 
-from ..client.environment import WorkerLaunch, current_launch
+from ..client.environment import WorkerLaunch, worker_launch
 from ..client.job_queue import Job, JobQueue
 from ..client.job_state import failed
 from ..contracts.errors import One2345Error, OutputError
 from ..contracts.job import JobSpec
 from . import preferences, viewport
+from .installation import worker_python
 from .place_result import Placement, place_result
 from .preview_icons import PREVIEW_ICONS
 
@@ -151,9 +153,7 @@ def _for_people(error: Exception) -> One2345Error:
 
 
 def _launch() -> WorkerLaunch:
-    return current_launch(
-        preferred=preferences.preferred_python(), runtime_dir=preferences.runtime_dir()
-    )
+    return worker_launch(worker_python(), os.environ)
 
 
 SESSION = Session()

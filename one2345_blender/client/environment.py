@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from collections.abc import Mapping
@@ -34,7 +33,11 @@ class WorkerLaunch:
 
 
 def find_worker_python(
-    *, preferred: str, environ: Mapping[str, str], runtime_dir: Path | None
+    *,
+    preferred: str,
+    environ: Mapping[str, str],
+    runtime_dir: Path | None,
+    is_runtime_changing: bool = False,
 ) -> Path:
     """The interpreter that the user chose, else `ONE2345_PYTHON`, else the installed runtime.
 
@@ -42,15 +45,23 @@ def find_worker_python(
         preferred: Path from the add-on's preferences; empty: none chosen.
         environ: The process environment.
         runtime_dir: The environment that vendor_install.py makes, if there is a place for it.
+        is_runtime_changing: It is being installed or removed.
 
     Raises:
         EnvironmentMissingError: A named interpreter is not there, or none is named and no runtime
-            is installed. A named one that is missing never falls through to the next.
+            is installed, or it is changing. A named one that is missing never falls through to the
+            next.
     """
     if preferred:
         return _existing(Path(preferred), "the add-on's preferences")
     if named := environ.get(PYTHON_VARIABLE, ""):
         return _existing(Path(named), f"the environment variable {PYTHON_VARIABLE}")
+    if is_runtime_changing:
+        raise EnvironmentMissingError(
+            "The runtime is being installed.",
+            hint="Wait for the end of the installation, or cancel it, under Preferences > Add-ons "
+            "> One-2-3-45.",
+        )
     if runtime_dir is not None and (runtime_dir / _RUNTIME_IS_COMPLETE).is_file():
         return runtime_dir / _RUNTIME_PYTHON
     raise EnvironmentMissingError(
@@ -83,17 +94,6 @@ def worker_environment(environ: Mapping[str, str]) -> dict[str, str]:
     env["PYTHONPATH"] = str(PACKAGE_PARENT)
     env["PYTHONSAFEPATH"] = "1"  # the job folder, its working directory, holds no modules
     return env
-
-
-def find_current_python(*, preferred: str, runtime_dir: Path | None) -> Path:
-    """`find_worker_python` in this process's environment."""
-    return find_worker_python(preferred=preferred, environ=os.environ, runtime_dir=runtime_dir)
-
-
-def current_launch(*, preferred: str, runtime_dir: Path | None) -> WorkerLaunch:
-    """`worker_launch` of `find_current_python`."""
-    python = find_current_python(preferred=preferred, runtime_dir=runtime_dir)
-    return worker_launch(python, os.environ)
 
 
 def _existing(python: Path, named_by: str) -> Path:

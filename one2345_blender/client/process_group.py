@@ -14,13 +14,16 @@ if sys.platform == "win32":
     }
 
     def terminate(process: subprocess.Popen[bytes]) -> None:
-        """Ask the process and its children to end."""
-        process.terminate()
+        """End the process and its children; Windows has no way to ask those without a console."""
+        kill(process)
 
     def kill(process: subprocess.Popen[bytes]) -> None:
         """End the process and its children."""
         subprocess.run(
-            ["taskkill", "/F", "/T", "/PID", str(process.pid)], check=False, capture_output=True
+            ["taskkill", "/F", "/T", "/PID", str(process.pid)],
+            check=False,
+            capture_output=True,
+            creationflags=subprocess.CREATE_NO_WINDOW,
         )
 
 else:

@@ -110,6 +110,22 @@ def test_an_ended_download_goes_on_where_it_was(
     assert server.gets(path)[-1] == f"bytes={kept}-"
 
 
+def test_an_installer_whose_listener_was_killed_ends(
+    release: TinyRelease, server: FaultServer, tmp_path: Path
+) -> None:
+    folder, path = tmp_path / "wheels", f"/{release.payload_wheel}"
+    server.faults[path] = [Fault("stall")]
+    part = folder / f"{release.payload_wheel}.part"
+    process = release.start("--make-wheelhouse", str(folder), "--device", "cpu")
+    wait_for(lambda: part.exists() and part.stat().st_size > PAYLOAD_BYTES // 3)
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.close()
+    assert process.wait(60) == 130
+    assert process.stderr.read() == b"" and not (folder / release.payload_wheel).exists()
+    process.stderr.close()
+    assert len(server.gets(path)) == 2, "it stopped at the first bytes that came after"
+
+
 def test_a_mirror_with_a_password_is_used_and_its_password_never_told(
     release: TinyRelease, server: FaultServer, tmp_path: Path
 ) -> None:

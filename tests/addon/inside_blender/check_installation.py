@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import bpy
@@ -15,6 +16,7 @@ from tiny_release import TinyRelease
 from one2345_blender.addon import installation_operators, preferences
 from one2345_blender.addon.installation import INSTALLATION, offline_reason
 from one2345_blender.addon.installation_box import cost, outcome, progress
+from one2345_blender.addon.self_test import PICTURE
 from one2345_blender.client import installation_commands
 from one2345_blender.client.job_state import JobState, JobStatus
 
@@ -64,29 +66,54 @@ def test_installed_from_local_files_without_a_network_and_removed(
     assert not runtime.exists() and "MB are free again" in said()
 
 
-def test_a_cancelled_installation_goes_on_the_next_time(
+@pytest.fixture
+def stalled_server(
     runtime: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+) -> Iterator[FaultServer]:
+    """An installation is under way and waits for this server, as long as it has faults."""
     monkeypatch.setattr(installation_operators, "offline_reason", lambda: "")
     with FaultServer({}) as server:
         release = TinyRelease.make(tmp_path / "release", server.url)
         use_release(release, monkeypatch)
         server.files.update({f"/{name}": data for name, data in release.wheels.items()})
-        path = f"/{release.payload_wheel}"
-        server.faults[path] = [Fault("stall")]
+        server.faults[f"/{release.payload_wheel}"] = [Fault("stall")] * 20
         INSTALLATION.run_installer("one2345.install_runtime")
-        assert not bpy.ops.one2345.install_runtime.poll()
-        deadline_s = time.monotonic() + 120.0
+        deadline_s = time.monotonic() + 240.0
         while INSTALLATION.state is None or not INSTALLATION.state.step:
             assert time.monotonic() < deadline_s, INSTALLATION.state
             INSTALLATION.step()
             time.sleep(0.05)
-        assert bpy.ops.one2345.cancel_installation() == {"FINISHED"}
-        INSTALLATION.wait()
-        assert INSTALLATION.state.status is JobStatus.CANCELLED and "kept" in said()
-        assert not runtime.exists()
-        assert bpy.ops.one2345.install_runtime() == {"FINISHED"}
-        assert server.gets(path)[-1].startswith("bytes=") and (runtime / ".complete").is_file()
+        yield server
+
+
+def test_a_cancelled_installation_goes_on_the_next_time(
+    runtime: Path, stalled_server: FaultServer
+) -> None:
+    assert not bpy.ops.one2345.install_runtime.poll()
+    assert bpy.ops.one2345.cancel_installation() == {"FINISHED"}
+    INSTALLATION.wait()
+    assert INSTALLATION.state is not None
+    assert INSTALLATION.state.status is JobStatus.CANCELLED and "kept" in said()
+    assert not runtime.exists()
+    stalled_server.faults.clear()
+    assert bpy.ops.one2345.install_runtime() == {"FINISHED"}
+    assert stalled_server.requests[-1][2].startswith("bytes=")
+    assert (runtime / ".complete").is_file()
+
+
+@pytest.mark.usefixtures("stalled_server")
+def test_during_an_installation_only_another_python_converts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert bpy.ops.one2345.image_to_mesh(filepath=str(PICTURE)) == {"FINISHED"}
+    assert INSTALLATION.is_changing_runtime, "it has not been disturbed"
+    monkeypatch.delenv("ONE2345_PYTHON")
+    with pytest.raises(RuntimeError, match="runtime is being installed"):
+        bpy.ops.one2345.image_to_mesh(filepath=str(PICTURE))
+    INSTALLATION.cancel()
+    INSTALLATION.wait()
+    with pytest.raises(RuntimeError, match="Install Runtime"):
+        bpy.ops.one2345.self_test()
 
 
 def test_without_online_access_only_local_files_can_be_had(
