@@ -10,18 +10,16 @@ import argparse
 import json
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from ..pipeline.pipeline_one2345 import One2345Pipeline
 from ..pipeline.preset_folders import packaged_preset
 from ..pipeline.reconstruction.reconstructor import SparseNeuSReconstructor
 from ..pipeline.segmenter import ForegroundSegmenter
-from ..pipeline.zero123.pipeline_zero123 import Zero123Pipeline
 from .model_card import write_model_card
-from .train_views import ViewEncoders
 from .validate_views import validate_views
 from .view_data import RigReader, read_split
+from .view_generator import ViewGenerator
 
 MIN_ELEVATION_CONFIDENCE = 0.3
 """The small Zero123's near views mislead below it: docs/evaluation.md."""
@@ -41,8 +39,8 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--guidance-scale", type=float, default=2.0)
     parser.add_argument("--grid-resolution", type=int, default=192)
     args = parser.parse_args(argv)
-    views = Zero123Pipeline.from_pretrained(args.data / "views" / "pipeline")
-    encoders = ViewEncoders.trained(args.data, seed=0)
+    generator = ViewGenerator.trained(args.data)
+    views, encoders = generator.zero123, generator.encoders
     pipeline = One2345Pipeline(
         **views.components,
         reconstruction=SparseNeuSReconstructor.from_pretrained(
@@ -71,7 +69,7 @@ def main(argv: list[str]) -> None:
     unseen = RigReader(args.data, read_split(args.data, "val"), rigs_per_asset=1).read_new()
     view_scores = validate_views(
         pipeline.zero123,
-        np.stack(list(encoders.guesses(unseen))),
+        encoders.guesses(unseen),
         unseen,
         args.data / "views" / "sheet_assembled.png",
         num_inference_steps=args.steps_stage1,

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Predicts the near views of training objects, for the reconstruction network to learn from.
 
+Several processes share the objects out.
+
 The network meets such views, with all their flaws, when it is used (paper section 3.3: rendered and
 predicted views are mixed).
 """
@@ -24,9 +26,9 @@ from ..pipeline.view_schedule import (
     tilted_offsets,
 )
 from ..pipeline.zero123.image_conditioning import whiten_background
-from ..pipeline.zero123.pipeline_zero123 import Zero123Pipeline
-from .train_views import ViewEncoders
+from .training_loop import own_share
 from .view_data import RigReader, RigViews, read_split
+from .view_generator import ViewGenerator
 
 OBJECTS_PER_BATCH = 4
 NUM_VALIDATION_OBJECTS = 8
@@ -36,14 +38,20 @@ def main(argv: list[str]) -> None:
     """`python -m one2345_blender.training predict`."""
     parser = argparse.ArgumentParser(prog="predict", description=__doc__)
     parser.add_argument("--data", type=Path, default=Path("out/training"), help="training data")
+    parser.add_argument(
+        "--preset", type=Path, help="its Zero123 in place of the one that was trained in the data"
+    )
     parser.add_argument("--minutes", type=float, required=True, help="stop after so long")
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--guidance-scale", type=float, default=2.0)
     parser.add_argument("--threads", type=int, default=2, help="CPU threads")
     args = parser.parse_args(argv)
     torch.set_num_threads(args.threads)
-    pipeline = Zero123Pipeline.from_pretrained(args.data / "views" / "pipeline")
-    encoders = ViewEncoders.trained(args.data, seed=0)
+    generator = (
+        ViewGenerator.of_preset(args.preset, args.data)
+        if args.preset
+        else ViewGenerator.trained(args.data)
+    )
     output_dir = args.data / "predicted"
     output_dir.mkdir(exist_ok=True)
     deadline = time.monotonic() + 60.0 * args.minutes
@@ -52,9 +60,8 @@ def main(argv: list[str]) -> None:
         if time.monotonic() > deadline:
             break
         near_rgb = predict_near_views(
-            pipeline,
+            generator,
             rigs,
-            np.stack(list(encoders.guesses(rigs))),
             num_inference_steps=args.steps,
             guidance_scale=args.guidance_scale,
         )
@@ -66,9 +73,8 @@ def main(argv: list[str]) -> None:
 
 
 def predict_near_views(
-    pipeline: Zero123Pipeline,
+    generator: ViewGenerator,
     rigs: RigViews,
-    guesses: np.ndarray,
     *,
     num_inference_steps: int,
     guidance_scale: float,
@@ -76,9 +82,8 @@ def predict_near_views(
     """The 32 near views of several objects, through both stages as the method does it.
 
     Args:
-        pipeline: The trained view generator.
+        generator: Trained.
         rigs: View 0 of each is the photo; their other views are not looked at.
-        guesses: `(R, 40, H, W, 3)` uint8, the lifter's of all views.
         num_inference_steps: Of either stage.
         guidance_scale: Of either stage.
 
@@ -86,9 +91,12 @@ def predict_near_views(
         `(R, 32, H, W, 3)` uint8, view by view.
     """
 
-    def synthesise(rgb: np.ndarray, guess_rgb: np.ndarray, offsets: list, stage: str) -> np.ndarray:
-        with torch.autocast("cpu", torch.bfloat16):
-            return pipeline(
+    guesses = generator.encoders.guesses(rigs)
+
+    def synthesise(rgb: np.ndarray, views: slice, offsets: list, stage: str) -> np.ndarray:
+        guess_rgb = None if guesses is None else guesses[:, views].reshape(-1, *rgb.shape[1:])
+        with torch.autocast(generator.zero123.device.type, torch.bfloat16):
+            return generator.zero123(
                 rgb,
                 [o.d_polar_deg for o in offsets],
                 [o.d_azimuth_deg for o in offsets],
@@ -99,19 +107,17 @@ def predict_near_views(
             )
 
     photos = rigs.rgb[:, 0]
-    view_shape = photos.shape[1:]
     around = [
         o
         for polar_deg in rigs.polar_deg[:, 0]
         for o in (*LEVEL_OFFSETS, *tilted_offsets(90.0 - float(polar_deg)))
     ]
-    stage1_guess = guesses[:, :NUM_STAGE1_VIEWS].reshape(-1, *view_shape)
-    stage1_rgb = synthesise(photos, stage1_guess, around, "stage1")
-    stage1_rgb[::NUM_STAGE1_VIEWS] = photos  # the embedded preset keeps the input as view 0
-    near_guess = guesses[:, NUM_STAGE1_VIEWS:].reshape(-1, *view_shape)
+    stage1_rgb = synthesise(photos, np.s_[:NUM_STAGE1_VIEWS], around, "stage1")
+    if not generator.resynthesises_input:
+        stage1_rgb[::NUM_STAGE1_VIEWS] = photos
     near = list(NEAR_OFFSETS) * len(stage1_rgb)
-    near_rgb = synthesise(whiten_background(stage1_rgb), near_guess, near, "near")
-    return near_rgb.reshape(len(photos), -1, *view_shape)
+    near_rgb = synthesise(whiten_background(stage1_rgb), np.s_[NUM_STAGE1_VIEWS:], near, "near")
+    return near_rgb.reshape(len(photos), -1, *photos.shape[1:])
 
 
 def _unpredicted_rigs(data_dir: Path, output_dir: Path) -> Iterator[RigViews]:
@@ -119,11 +125,12 @@ def _unpredicted_rigs(data_dir: Path, output_dir: Path) -> Iterator[RigViews]:
 
     Some validation objects come first: the best state of the reconstruction is chosen by them.
     """
+    validation = read_split(data_dir, "val")[:NUM_VALIDATION_OBJECTS]
     readers = (
-        RigReader(data_dir, read_split(data_dir, "val")[:NUM_VALIDATION_OBJECTS], rigs_per_asset=1),
-        RigReader(data_dir, read_split(data_dir, "train"), rigs_per_asset=1),
+        RigReader(data_dir, own_share(validation), rigs_per_asset=1),
+        RigReader(data_dir, own_share(read_split(data_dir, "train")), rigs_per_asset=1),
     )
     for reader in readers:
-        while len((rigs := reader.read_new(max_assets=OBJECTS_PER_BATCH)).rgb):
+        while len((rigs := reader.read_new(max_assets=OBJECTS_PER_BATCH)).asset_ids):
             if not any((output_dir / f"{a}.npz").is_file() for a in rigs.asset_ids):
                 yield rigs

@@ -156,7 +156,8 @@ class ReconstructionData:
         sources."""
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         fewest, most = num_sources
-        predicted_ids = [name for name in self.asset_ids if self._predicted_path(name).is_file()]
+        files = {path.stem for path in (self.data_dir / "predicted").glob("*.npz")}
+        predicted_ids = [name for name in self.asset_ids if name in files]
         use_predicted = bool(predicted_ids) and rng.random() < PREDICTED_SHARE
         asset_id = str(rng.choice(predicted_ids if use_predicted else self.asset_ids))
         rigs = load_rigs(self.data_dir / "renders" / f"{asset_id}.npz")

@@ -30,6 +30,8 @@ class RunProgress:
     images: int = 0
     seconds: float = 0.0
     """Time spent training, over all sittings."""
+    objects: int = 0
+    """Whose pictures were trained on, in the sitting with most of them; 0: nobody counted."""
 
 
 class RunFolder:

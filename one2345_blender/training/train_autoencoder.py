@@ -20,15 +20,9 @@ from ..pipeline.zero123.image_conditioning import (
     rgb_from_images,
 )
 from .run_folder import RunFolder
-from .training_loop import (
-    Slot,
-    TrainingLoop,
-    TrainingOptions,
-    options_from,
-    options_parser,
-    share_of,
-)
-from .view_data import RigReader, RigViews, join_rigs, read_split
+from .training_loop import Slot, TrainingLoop, share_of
+from .training_options import TrainingOptions, parse_options
+from .view_data import RigReader, RigViews, join_rigs, read_split, view_size_px
 from .view_networks import new_autoencoder, normalise_latents
 
 BATCH_SIZE = 8
@@ -46,7 +40,7 @@ NUM_VALIDATION_OBJECTS = 32
 
 def main(argv: list[str]) -> None:
     """`python -m one2345_blender.training autoencoder`."""
-    train_autoencoder(options_from(options_parser("autoencoder", __doc__).parse_args(argv)))
+    train_autoencoder(parse_options("autoencoder", __doc__, argv))
 
 
 def train_autoencoder(options: TrainingOptions) -> Path:
@@ -61,8 +55,8 @@ def train_autoencoder(options: TrainingOptions) -> Path:
     """
     run = RunFolder(options.data / "autoencoder")
     reader = train_reader(options)
-    rigs = reader.read_new()
-    vae = new_autoencoder().to(memory_format=torch.channels_last)
+    rigs = reader.read_first()
+    vae = new_autoencoder(view_size_px(options.data)).to(memory_format=torch.channels_last)
     loop = TrainingLoop(
         run,
         AutoencoderObjective(vae),
@@ -72,6 +66,7 @@ def train_autoencoder(options: TrainingOptions) -> Path:
         peak_rate=PEAK_LEARNING_RATE,
         decay_fraction=0.5,
     )
+    loop.saw(len(set(rigs.asset_ids)))
     loop.log(event="start", rigs=len(rigs.rgb), parameters=vae.num_parameters())
 
     def log_score() -> None:
@@ -79,7 +74,8 @@ def train_autoencoder(options: TrainingOptions) -> Path:
 
     def read_new() -> None:
         nonlocal rigs
-        rigs = join_rigs(rigs, reader.read_new())
+        rigs = join_rigs([rigs, reader.read_new()])
+        loop.saw(len(set(rigs.asset_ids)))
 
     loop.every(VALIDATE_EVERY_S, log_score)
     loop.every(VALIDATE_EVERY_S, read_new, everywhere=True)

@@ -16,7 +16,8 @@ from torch import nn
 from ..pipeline.zero123.image_conditioning import decode_latents, encode_latents
 from .run_folder import RunFolder
 from .train_autoencoder import decoding_loss, draw_images, train_reader, validate_autoencoder
-from .training_loop import TrainingLoop, TrainingOptions, options_from, options_parser
+from .training_loop import TrainingLoop
+from .training_options import TrainingOptions, parse_options
 
 BATCH_SIZE = 8
 PEAK_LEARNING_RATE = 1e-3
@@ -30,7 +31,7 @@ VALIDATE_EVERY_S = 120.0
 
 def main(argv: list[str]) -> None:
     """`python -m one2345_blender.training decoder`."""
-    train_decoder(options_from(options_parser("decoder", __doc__).parse_args(argv)))
+    train_decoder(parse_options("decoder", __doc__, argv))
 
 
 def train_decoder(options: TrainingOptions) -> Path:
@@ -44,7 +45,7 @@ def train_decoder(options: TrainingOptions) -> Path:
         The folder of the autoencoder.
     """
     run = RunFolder(options.data / "decoder")
-    rigs = train_reader(options).read_new()
+    rigs = train_reader(options).read_first()
     vae = AutoencoderKL.from_pretrained(options.data / "autoencoder" / "vae")
     vae.to(memory_format=torch.channels_last)
     vae.encoder.requires_grad_(False)
@@ -60,14 +61,14 @@ def train_decoder(options: TrainingOptions) -> Path:
         decay_fraction=0.7,
     )
 
-    def log_score() -> None:
+    loop.saw(len(set(rigs.asset_ids)))
+
+    def export_and_score() -> None:
+        vae.save_pretrained(run.path / "vae")
         loop.log(psnr_db=validate_autoencoder(vae, options.data, run.path))
 
-    loop.every(VALIDATE_EVERY_S, log_score)
+    loop.every(VALIDATE_EVERY_S, export_and_score, at_end=True)
     loop.take_steps(lambda slots: draw_images(rigs, slots, SATURATION_RANGE))
-    if loop.is_first:
-        log_score()
-        vae.save_pretrained(run.path / "vae")
     return run.path / "vae"
 
 

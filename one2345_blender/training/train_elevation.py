@@ -23,14 +23,8 @@ from ..pipeline.view_schedule import method_viewpoints
 from .lifting_data import random_colours
 from .renders import load_rigs
 from .run_folder import RunFolder
-from .training_loop import (
-    Slot,
-    TrainingLoop,
-    TrainingOptions,
-    options_from,
-    options_parser,
-    share_of,
-)
+from .training_loop import Slot, TrainingLoop, share_of
+from .training_options import TrainingOptions, parse_options
 from .view_data import rendered_ids
 
 BATCH_SIZE = 64
@@ -48,14 +42,14 @@ class PosedViews:
     """Rendered views whose elevation a photo could have."""
 
     rgba: NDArray[np.uint8]
-    """`(N, 128, 128, 4)` sRGB on white and mask."""
+    """`(N, S, S, 4)` sRGB on white and mask."""
     elevation_deg: NDArray[np.float32]
     """`(N,)`."""
 
 
 def main(argv: list[str]) -> None:
     """`python -m one2345_blender.training elevation`."""
-    train_elevation(options_from(options_parser("elevation", __doc__).parse_args(argv)))
+    train_elevation(parse_options("elevation", __doc__, argv))
 
 
 def train_elevation(options: TrainingOptions) -> Path:
@@ -83,16 +77,15 @@ def train_elevation(options: TrainingOptions) -> Path:
         peak_rate=PEAK_LEARNING_RATE,
         decay_fraction=0.6,
     )
+    loop.saw(len(names))
     loop.log(event="start", views=len(data.rgba), parameters=network.num_parameters())
 
     def export_and_score() -> None:
         network.save_pretrained(run.path / "photo_elevation")
         loop.log(scores=validate(network, validation))
 
-    loop.every(VALIDATE_EVERY_S, export_and_score)
+    loop.every(VALIDATE_EVERY_S, export_and_score, at_end=True)
     loop.take_steps(lambda slots: draw_photos(data, slots))
-    if loop.is_first:
-        export_and_score()
     return run.path / "photo_elevation"
 
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 
 import torch
@@ -21,9 +20,10 @@ from .lifting_data import (
     join_photos,
 )
 from .run_folder import RunFolder
-from .training_loop import TrainingLoop, TrainingOptions, options_from, options_parser, share_of
+from .training_loop import TrainingLoop, frozen_copy, share_of
+from .training_options import TrainingOptions, parse_options
 from .validate_lifter import validate_lifter
-from .view_data import read_split
+from .view_data import read_split, view_size_px
 
 BATCH_SIZE = 16
 PEAK_LEARNING_RATE = 1e-3
@@ -37,7 +37,7 @@ VALIDATE_EVERY_S = 600.0
 
 def main(argv: list[str]) -> None:
     """`python -m one2345_blender.training lifter`."""
-    train_lifter(options_from(options_parser("lifter", __doc__).parse_args(argv)))
+    train_lifter(parse_options("lifter", __doc__, argv))
 
 
 def train_lifter(options: TrainingOptions) -> Path:
@@ -54,10 +54,11 @@ def train_lifter(options: TrainingOptions) -> Path:
     reader = PhotoReader(
         options.data, share_of(read_split(options.data, "train"), options), options.rigs_per_asset
     )
-    data = join_photos(reader.read_new())
-    objective = LiftingObjective(PhotoLifter(num_depths=NUM_DEPTHS))
+    first = reader.read_new()
+    data, num_objects = join_photos(first), len(first)
+    objective = LiftingObjective(PhotoLifter(view_size_px(options.data), num_depths=NUM_DEPTHS))
     objective.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    averaged = copy.deepcopy(objective).eval().requires_grad_(False)
+    averaged = frozen_copy(objective)
     optimizer = torch.optim.AdamW(
         objective.parameters(), betas=(0.9, 0.99), weight_decay=0.01, fused=True
     )
@@ -71,11 +72,14 @@ def train_lifter(options: TrainingOptions) -> Path:
         decay_fraction=0.5,
         averaged=averaged,
     )
+    loop.saw(num_objects)
     loop.log(event="start", photos=len(data.photo), parameters=averaged.network.num_parameters())
 
     def read_new() -> None:
-        nonlocal data
-        data = join_photos([data, *reader.read_new()])
+        nonlocal data, num_objects
+        new = reader.read_new()
+        data, num_objects = join_photos([data, *new]), num_objects + len(new)
+        loop.saw(num_objects)
 
     def export_and_score() -> None:
         averaged.network.save_pretrained(run.path / "photo_lifter")
@@ -84,10 +88,8 @@ def train_lifter(options: TrainingOptions) -> Path:
         loop.log(photos=len(data.photo), scores=scores)
 
     loop.every(READ_EVERY_S, read_new, everywhere=True)
-    loop.every(VALIDATE_EVERY_S, export_and_score)
+    loop.every(VALIDATE_EVERY_S, export_and_score, at_end=True)
     loop.take_steps(lambda slots: draw_batch(data, slots))
-    if loop.is_first:
-        export_and_score()
     return run.path / "photo_lifter"
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Train the embedded reconstruction network: the original's, in a cube around the object.
+"""Train the reconstruction network: a new one, in a cube around the object, or a preset's further.
 
 Where the original learns from rendered rays for days on GPUs, this learns from depth directly: the
 truncated signed distance at random points and the true colour at surface points, one rig a step.
@@ -8,28 +8,30 @@ truncated signed distance at random points and the true colour at surface points
 from __future__ import annotations
 
 import argparse
+import copy
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..contracts.errors import OptionError
 from ..pipeline.lifting.photo_lifter import PhotoLifter
+from ..pipeline.model_cache import load_reconstruction
 from ..pipeline.reconstruction.geometry_volume import GeometryVolume
 from ..pipeline.reconstruction.reconstructor import SparseNeuSReconstructor
-from .framing import MAX_OBJECT_RADIUS, VIEW_SIZE_PX
+from .framing import MAX_OBJECT_RADIUS
 from .reconstruction_data import ReconstructionData, ReconstructionExample
 from .run_folder import RunFolder
-from .training_loop import (
-    TrainingLoop,
-    TrainingOptions,
-    options_from,
-    options_parser,
-    share_of,
-)
+from .training_loop import TrainingLoop, share_of
+from .training_options import TrainingOptions, options_from, options_parser
 from .validate_reconstruction import mean_scores, validate
-from .view_data import rendered_ids
+from .view_data import rendered_ids, view_size_px
 
+PEAK_LEARNING_RATE = 2e-3
+FURTHER_LEARNING_RATE = 1e-4
+"""For a network that was trained before."""
+VOLUME_SIZE = 64
 SURFACE_SEARCH_STRIDE = 4
 COLOR_WEIGHT = 0.2
 INSIDE_WEIGHT = 2.0
@@ -37,7 +39,7 @@ INSIDE_WEIGHT = 2.0
 
 
 def embedded_reconstructor(
-    volume_size: int, image_size_px: int = VIEW_SIZE_PX
+    volume_size: int, image_size_px: int, *, takes_guess: bool = True
 ) -> SparseNeuSReconstructor:
     """The network of the embedded preset; its weights fit any volume and image size."""
     return SparseNeuSReconstructor(
@@ -46,7 +48,7 @@ def embedded_reconstructor(
         voxel_size=None,
         volume_bounds="sphere",
         volume_radius=MAX_OBJECT_RADIUS,
-        takes_guess=True,
+        takes_guess=takes_guess,
         surface_search_stride=SURFACE_SEARCH_STRIDE,
     )
 
@@ -96,12 +98,18 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--export", type=Path, help="folder for the weights of the best state")
     parser.add_argument("--validate-every-minutes", type=float, default=8.0)
     parser.add_argument("--num-validation-objects", type=int, default=6)
-    parser.add_argument("--learning-rate", type=float, default=2e-3)
-    parser.add_argument("--decay-fraction", type=float, default=0.5)
-    parser.add_argument("--batch-size", type=int, default=1, help="objects of a step")
-    parser.add_argument("--volume-size", type=int, default=64, help="voxels per axis in training")
-    parser.add_argument("--image-size", type=int, default=VIEW_SIZE_PX, help="px, in training")
-    parser.add_argument("--export-volume-size", type=int, default=64)
+    parser.add_argument(
+        "--start-from",
+        type=Path,
+        metavar="PRESET_DIR",
+        help="train the network of this preset's folder further, in the sizes that it has",
+    )
+    parser.add_argument("--volume-size", type=int, help="voxels per axis in training, 64")
+    parser.add_argument("--image-size", type=int, help="px, in training; the renders'")
+    parser.add_argument("--export-volume-size", type=int, help="voxels per axis in use, 64")
+    parser.add_argument(
+        "--no-guess", action="store_true", help="images alone, as the original; needs no lifter"
+    )
     parser.add_argument("--num-sources", type=int, nargs=2, default=(8, 16), metavar=("MIN", "MAX"))
     parser.add_argument("--num-points", type=int, default=8192)
     parser.add_argument("--num-surface-points", type=int, default=512)
@@ -113,17 +121,29 @@ def train_reconstruction(options: TrainingOptions, args: argparse.Namespace) -> 
     """Train; validate and export now and then.
 
     Args:
-        options: `data` holds `renders`, `split.json`, the trained `lifter/photo_lifter` and, as
-            they appear, `predicted` views.
+        options: `data` holds `renders`, `split.json`, the trained `lifter/photo_lifter` for a new
+            network that takes a guess and, as they appear, `predicted` views.
         args: The command's own options.
+
+    Raises:
+        OptionError: The sizes do not go together, or nothing is rendered yet.
+        CheckpointError: The preset has no such network, or it is not whole.
     """
     run = RunFolder(args.run or options.data / "reconstruction")
-    reconstructor = embedded_reconstructor(args.volume_size, args.image_size)
-    lifter = PhotoLifter.from_pretrained(options.data / "lifter" / "photo_lifter")
+    size_px = view_size_px(options.data)
+    if args.start_from is None:
+        reconstructor, in_use = _new_networks(args, size_px)
+        lifter_dir = options.data / "lifter" / "photo_lifter"
+    else:
+        reconstructor = _preset_network(args, size_px)
+        in_use = copy.deepcopy(reconstructor)
+        lifter_dir = args.start_from / "photo_lifter"
+    takes_guess = reconstructor.config["takes_guess"]
+    lifter = PhotoLifter.from_pretrained(lifter_dir) if takes_guess else None
     data = ReconstructionData(
         options.data,
         share_of(rendered_ids(options.data, "train"), options),
-        image_size_px=args.image_size,
+        image_size_px=reconstructor.config["image_size_px"],
         num_points=args.num_points,
         num_surface_points=args.num_surface_points,
         lifter=lifter,
@@ -133,18 +153,19 @@ def train_reconstruction(options: TrainingOptions, args: argparse.Namespace) -> 
         ReconstructionObjective(reconstructor),
         torch.optim.Adam(reconstructor.parameters(), betas=(0.9, 0.99)),
         options,
-        batch_size=args.batch_size,
-        peak_rate=args.learning_rate,
-        decay_fraction=args.decay_fraction,
+        batch_size=1,
+        peak_rate=PEAK_LEARNING_RATE if args.start_from is None else FURTHER_LEARNING_RATE,
+        decay_fraction=0.5,
     )
+    loop.saw(len(data.asset_ids))
     best_iou = 0.0
 
     def validate_and_export() -> None:
         nonlocal best_iou
-        exported = embedded_reconstructor(args.export_volume_size)
+        exported = copy.deepcopy(in_use).to(reconstructor.device).eval()
         exported.load_state_dict(reconstructor.state_dict())
         names = rendered_ids(options.data, "val")[: args.num_validation_objects]
-        rows = validate(exported.eval(), options.data, names, run.path / "pictures", lifter)
+        rows = validate(exported, options.data, names, run.path / "pictures", lifter)
         scores = mean_scores(rows)
         loop.log(validation=scores)
         iou = scores.get("predicted_iou", scores["true_iou"])
@@ -152,7 +173,35 @@ def train_reconstruction(options: TrainingOptions, args: argparse.Namespace) -> 
             exported.half().save_pretrained(args.export)
         best_iou = max(iou, best_iou)
 
-    loop.every(60.0 * args.validate_every_minutes, validate_and_export)
+    loop.every(60.0 * args.validate_every_minutes, validate_and_export, at_end=True)
     loop.take_steps(lambda slots: [data.draw(args.num_sources, slot.rng) for slot in slots])
-    if loop.is_first:
-        validate_and_export()
+
+
+def _new_networks(
+    args: argparse.Namespace, size_px: int
+) -> tuple[SparseNeuSReconstructor, SparseNeuSReconstructor]:
+    """One to train, and one that takes its weights when it is used."""
+    sizes = (
+        (args.volume_size or VOLUME_SIZE, args.image_size or size_px),
+        (args.export_volume_size or VOLUME_SIZE, size_px),
+    )
+    trained, in_use = (embedded_reconstructor(*s, takes_guess=not args.no_guess) for s in sizes)
+    return trained, in_use
+
+
+def _preset_network(args: argparse.Namespace, size_px: int) -> SparseNeuSReconstructor:
+    """The one of the preset's folder, whose sizes nobody may ask to be others."""
+    if args.volume_size or args.image_size or args.export_volume_size or args.no_guess:
+        raise OptionError(
+            f"The network of {args.start_from} comes with its sizes and inputs.",
+            hint="Leave out --volume-size, --image-size, --export-volume-size and --no-guess.",
+        )
+    reconstructor = load_reconstruction(args.start_from / "reconstruction")
+    expected_px = reconstructor.config["image_size_px"]
+    if expected_px != size_px:
+        raise OptionError(
+            f"The network of {args.start_from} sees views of {expected_px} px, the renders have "
+            f"{size_px} px.",
+            hint=f"Render with --size {expected_px}.",
+        )
+    return reconstructor

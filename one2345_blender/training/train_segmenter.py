@@ -21,13 +21,8 @@ from .composites import draw_composite
 from .cutouts import load_cutouts, render_cutouts
 from .manifest import read_manifest
 from .run_folder import RunFolder
-from .training_loop import (
-    Slot,
-    TrainingLoop,
-    TrainingOptions,
-    options_from,
-    options_parser,
-)
+from .training_loop import Slot, TrainingLoop
+from .training_options import TrainingOptions, parse_options
 
 BATCH_SIZE = 16
 NUM_FRESH = 5
@@ -43,7 +38,7 @@ EXPORT_DIR = MANIFEST_PATH.parents[1] / "segmenter"
 
 def main(argv: list[str]) -> None:
     """`python -m one2345_blender.training segmenter`."""
-    train_segmenter(options_from(options_parser("segmenter", __doc__).parse_args(argv)))
+    train_segmenter(parse_options("segmenter", __doc__, argv))
 
 
 def train_segmenter(options: TrainingOptions) -> None:
@@ -85,15 +80,15 @@ def train_segmenter(options: TrainingOptions) -> None:
         Pictures.of_split(backgrounds, is_validation=False),
         size_px,
     )
+    loop.saw(len(splits["train"]))
     loop.log(event="start", parameters=model.num_parameters(), cutouts=len(pool.cutouts))
 
     def log_score() -> None:
         loop.log(iou=validate(model, *validation, run.path))
 
-    loop.every(VALIDATE_EVERY_S, log_score)
+    loop.every(VALIDATE_EVERY_S, log_score, at_end=True)
     loop.take_steps(pool.draw)
     if loop.is_first:
-        log_score()
         model.eval().half().save_pretrained(EXPORT_DIR)
 
 

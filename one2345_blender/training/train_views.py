@@ -1,69 +1,47 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Trains the small Zero123: UNet, image encoder and camera projection together, in latents.
+"""Trains a Zero123: UNet, image encoder and camera projection together, in latents.
 
-Its first guess of each view comes from the trained lifter, as it will when it is used.
+A small one from nothing; its first guess of each view comes from the trained lifter, as it will
+when it is used. Or further the one of a preset's folder, as it was trained: without the image
+encoder.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler
+from diffusers import DDIMScheduler
+from diffusers.models.attention_processor import AttnProcessor2_0
 from torch import nn
 
-from ..pipeline.lifting.photo_elevation import PhotoElevation
-from ..pipeline.lifting.photo_lifter import PhotoLifter
 from ..pipeline.zero123.camera_projection import camera_condition
-from ..pipeline.zero123.image_conditioning import encode_latents, encode_tokens, images_from_rgb
-from ..pipeline.zero123.pipeline_zero123 import Zero123Pipeline
+from ..pipeline.zero123.image_conditioning import encode_tokens, images_from_rgb
 from .run_folder import RunFolder
 from .train_autoencoder import train_reader
-from .training_loop import (
-    Slot,
-    TrainingLoop,
-    TrainingOptions,
-    options_from,
-    options_parser,
-)
-from .validate_lifter import guessed_views
+from .training_loop import Slot, TrainingLoop
+from .training_options import TrainingOptions, options_from, options_parser
 from .validate_views import validate_views
-from .view_data import (
-    RigReader,
-    RigViews,
-    draw_pairs,
-    join_rigs,
-    one_near_view_each,
-    read_split,
-)
-from .view_networks import new_scheduler, new_view_networks
+from .view_data import RigReader, draw_pairs, read_split
+from .view_encoders import LatentRigs, join_latents
+from .view_generator import ViewGenerator
 
 BATCH_SIZE = 16
 PEAK_LEARNING_RATE = 5e-4
 """With 1e-3 a run diverged after 8,050 steps."""
+FURTHER_LEARNING_RATE = 1e-5
+"""For networks that were trained before."""
 CONDITION_DROPOUT = 0.1
-INITIAL_NOISE_SCALE = 0.5
 READ_EVERY_S = 240.0
 ASSETS_PER_READING = 240
-"""Encoding all renders at once would hold up the start for minutes."""
+"""Encoding all renders would hold up the start for minutes, and take room for all their views."""
 VALIDATE_EVERY_S = 600.0
 NUM_VALIDATION_OBJECTS = 16
-
-
-@dataclass(frozen=True, kw_only=True)
-class LatentRigs:
-    """Rigs with all their views encoded once."""
-
-    rigs: RigViews
-    latents: torch.Tensor
-    """`(R, V, C, h, w)` float16."""
-    guesses: torch.Tensor
-    """Like `latents`: what the lifter shows of the photo's object there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,9 +49,10 @@ class ViewBatch:
     """What one training step sees."""
 
     clean: torch.Tensor
-    """`(B, C, h, w)` latents of the wanted views."""
+    """`(B, C, h, w)` latents of the wanted views, not scaled."""
     condition: torch.Tensor
-    """`(B, 2C, h, w)` latents of the given views, and of what the lifter guesses of the wanted."""
+    """`(B, C or 2C, h, w)` latents of the given views, and of what the lifter guesses of the
+    wanted."""
     photo: torch.Tensor
     """`(B, 3, H, W)` the given views, in [-1, 1]."""
     camera: torch.Tensor
@@ -88,46 +67,56 @@ class ViewBatch:
 
 def main(argv: list[str]) -> None:
     """`python -m one2345_blender.training views`."""
-    train_views(options_from(options_parser("views", __doc__).parse_args(argv)))
+    parser = options_parser("views", __doc__)
+    parser.add_argument(
+        "--start-from",
+        type=Path,
+        metavar="PRESET_DIR",
+        help="train the networks of this preset's folder further; the result is such a folder",
+    )
+    args = parser.parse_args(argv)
+    train_views(options_from(args), args.start_from)
 
 
-def train_views(options: TrainingOptions) -> Path:
+def train_views(options: TrainingOptions, start_from: Path | None = None) -> Path:
     """Train, then write the pipeline with the averaged weights in diffusers' layout.
 
     Args:
-        options: `data` holds `renders`, `split.json` and the trained `decoder/vae`,
-            `lifter/photo_lifter` and `elevation/photo_elevation`; the run goes to `views` in it.
+        options: `data` holds `renders`, `split.json` and, for a new Zero123, the trained
+            `decoder/vae`, `lifter/photo_lifter` and `elevation/photo_elevation`; the run goes to
+            `views` in it.
+        start_from: The folder of a preset whose Zero123 is trained further.
 
     Returns:
-        The folder of the pipeline.
+        The folder of the pipeline; with `start_from` that of a preset.
     """
     run = RunFolder(options.data / "views")
-    encoders = ViewEncoders.trained(options.data, options.seed)
+    generator = (
+        ViewGenerator.untrained(options.data, options.seed)
+        if start_from is None
+        else ViewGenerator.of_preset(start_from, options.data, options.seed)
+    )
+    averaged = ViewObjective(
+        generator.networks, generator.zero123.scheduler, generator.zero123.vae.config.scaling_factor
+    )
+    averaged.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    objective = copy.deepcopy(averaged)
+    averaged.eval().requires_grad_(False)
+    if start_from is not None:
+        objective.train_as_published()
     reader = train_reader(options)
-    assets_per_reading = None if options.steps else ASSETS_PER_READING
-    data = encoders.encode(reader.read_new(max_assets=assets_per_reading))
-    scheduler = new_scheduler()
-    objective = ViewObjective(new_view_networks(), scheduler)
-    objective.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    averaged = copy.deepcopy(objective).eval().requires_grad_(False)
-    pipeline = Zero123Pipeline(
-        vae=encoders.vae,
-        scheduler=scheduler,
-        eta=0.0,
-        drops_largest_timestep=False,
-        initial_noise_scale=INITIAL_NOISE_SCALE,
-        **averaged.networks,
-    )
-    optimizer = torch.optim.AdamW(
-        objective.parameters(), betas=(0.9, 0.99), weight_decay=0.01, fused=True
-    )
+    parts = [generator.encoders.encode(reader.read_first(max_assets=ASSETS_PER_READING))]
+    while options.steps and (new := reader.read_new(max_assets=ASSETS_PER_READING)).asset_ids:
+        parts.append(generator.encoders.encode(new))
+    data = join_latents(parts)
+    trained = [parameter for parameter in objective.parameters() if parameter.requires_grad]
     loop = TrainingLoop(
         run,
         objective,
-        optimizer,
+        torch.optim.AdamW(trained, betas=(0.9, 0.99), weight_decay=0.01, fused=True),
         options,
         batch_size=BATCH_SIZE,
-        peak_rate=PEAK_LEARNING_RATE,
+        peak_rate=PEAK_LEARNING_RATE if start_from is None else FURTHER_LEARNING_RATE,
         decay_fraction=0.4,
         averaged=averaged,
     )
@@ -135,24 +124,25 @@ def train_views(options: TrainingOptions) -> Path:
         name: sum(p.numel() for p in network.parameters())
         for name, network in averaged.networks.items()
     }
+    loop.saw(len(set(data.rigs.asset_ids)))
     loop.log(event="start", rigs=len(data.latents), parameters=parameters)
 
     def read_new() -> None:
         nonlocal data
-        new = reader.read_new(max_assets=assets_per_reading)
-        data = join_latents(data, encoders.encode(new)) if len(new.rgb) else data
+        new = reader.read_new(max_assets=ASSETS_PER_READING)
+        if new.asset_ids:
+            data = join_latents([data, generator.encoders.encode(new)])
+        loop.saw(len(set(data.rigs.asset_ids)))
 
     def export_and_score() -> None:
-        pipeline.save_pretrained(run.path / "pipeline")
+        generator.export(run.path / "pipeline")
         sheet_path = run.path / f"sheet_{loop.progress.step}.png"
-        scores = _validate(pipeline, encoders, options.data, sheet_path)
+        scores = _validate(generator, options.data, sheet_path)
         loop.log(rigs=len(data.latents), scores=scores)
 
     loop.every(READ_EVERY_S, read_new, everywhere=True)
-    loop.every(VALIDATE_EVERY_S, export_and_score)
+    loop.every(VALIDATE_EVERY_S, export_and_score, at_end=True)
     loop.take_steps(lambda slots: draw_view_batch(data, slots))
-    if loop.is_first:
-        export_and_score()
     return run.path / "pipeline"
 
 
@@ -163,7 +153,9 @@ def draw_view_batch(data: LatentRigs, slots: Sequence[Slot]) -> ViewBatch:
     """
     pairs = draw_pairs(data.rigs, [slot.rng for slot in slots])
     clean = data.latents[pairs.rig, pairs.target].float()
-    given = [data.latents[pairs.rig, pairs.condition], data.guesses[pairs.rig, pairs.target]]
+    given = [data.latents[pairs.rig, pairs.condition]]
+    if data.guesses is not None:
+        given.append(data.guesses[pairs.rig, pairs.target])
     noise = [slot.rng.standard_normal(clean.shape[1:], np.float32) for slot in slots]
     level = [(slot.index + slot.rng.random()) / slot.batch_size for slot in slots]
     keep = [slot.rng.random() >= CONDITION_DROPOUT for slot in slots]
@@ -181,92 +173,64 @@ def draw_view_batch(data: LatentRigs, slots: Sequence[Slot]) -> ViewBatch:
 
 
 class ViewObjective(nn.Module):
-    """Velocity regression (v-prediction) of the latents of another view.
+    """Regression of what the scheduler lets the network predict: the velocity, or the noise.
 
     Args:
         networks: `unet`, `image_encoder` and `clip_camera_projection`.
-        scheduler: Says what noise means.
+        scheduler: Says what noise means, and what is predicted.
+        latent_scale: From the autoencoder's latents to those that are denoised.
     """
 
-    def __init__(self, networks: nn.ModuleDict, scheduler: DDIMScheduler) -> None:
+    def __init__(
+        self, networks: nn.ModuleDict, scheduler: DDIMScheduler, latent_scale: float
+    ) -> None:
         super().__init__()
         self.networks = networks
         self._scheduler = scheduler
+        self._latent_scale = latent_scale
+
+    def train_as_published(self) -> None:
+        """Leave the image encoder as it is, and let the UNet look its context up in full.
+
+        That short way of one token that `Zero123Pipeline` takes gives some weights no gradient,
+        which several processes would wait for.
+        """
+        self.networks["image_encoder"].requires_grad_(False)
+        self.networks["unet"].set_attn_processor(AttnProcessor2_0())  # type: ignore[operator]
 
     def forward(self, batch: ViewBatch) -> dict[str, torch.Tensor]:
-        """The mean squared error of the velocity."""
+        """The mean squared error of the prediction."""
         scheduler, projection = self._scheduler, self.networks["clip_camera_projection"]
+        unet = self.networks["unet"]
         num_train = scheduler.config.num_train_timesteps
         timesteps = (batch.noise_level * num_train).long().clamp(max=num_train - 1)
-        noisy = scheduler.add_noise(batch.clean, batch.noise, timesteps)
+        clean = self._latent_scale * batch.clean
+        noisy = scheduler.add_noise(clean, batch.noise, timesteps)
         condition = batch.condition * batch.keep[..., None, None]
+        takes_camera = unet.config.class_embed_type == "projection"  # type: ignore[union-attr]
+        camera = projection.camera_features(batch.camera) * batch.keep  # type: ignore[operator]
         with torch.autocast(noisy.device.type, torch.bfloat16):
             embeds, tokens = encode_tokens(self.networks["image_encoder"], batch.photo)
-            predicted = self.networks["unet"](
+            predicted = unet(
                 torch.cat([noisy, condition], dim=1).contiguous(memory_format=torch.channels_last),
                 timesteps,
                 projection(embeds, batch.camera, tokens) * batch.keep[..., None],
-                class_labels=projection.camera_features(batch.camera) * batch.keep,  # type: ignore[operator]
+                class_labels=camera if takes_camera else None,
             ).sample
-        velocity = scheduler.get_velocity(batch.clean, batch.noise, timesteps)
-        return {"loss": (predicted.float() - velocity).square().mean()}
-
-
-@dataclass(frozen=True, kw_only=True)
-class ViewEncoders:
-    """The trained networks that turn rigs into what this training works on."""
-
-    vae: AutoencoderKL
-    lifter: PhotoLifter
-    elevation: PhotoElevation
-    seed: int
-    """Of the near views that are kept."""
-
-    @classmethod
-    def trained(cls, data_dir: Path, seed: int) -> ViewEncoders:
-        """Those that the earlier trainings left in `data_dir`."""
-        return cls(
-            vae=AutoencoderKL.from_pretrained(data_dir / "decoder" / "vae"),
-            lifter=PhotoLifter.from_pretrained(data_dir / "lifter" / "photo_lifter"),
-            elevation=PhotoElevation.from_pretrained(data_dir / "elevation" / "photo_elevation"),
-            seed=seed,
+        wanted = (
+            batch.noise
+            if scheduler.config.prediction_type == "epsilon"
+            else scheduler.get_velocity(clean, batch.noise, timesteps)
         )
-
-    def guesses(self, rigs: RigViews) -> Iterator[np.ndarray]:
-        """What the lifter shows of each rig's photo in all its views, `(V, H, W, 3)` uint8."""
-        for rig in range(len(rigs.rgb)):
-            yield guessed_views(self.lifter, self.elevation, rigs, rig)
-
-    @torch.no_grad()
-    def encode(self, rigs: RigViews) -> LatentRigs:
-        """One near view of each stage-1 view is kept: fewer latents of more objects."""
-        rigs = one_near_view_each(rigs, self.seed)
-        with torch.autocast("cpu", torch.bfloat16):
-            guesses = [self._latents(guess) for guess in self.guesses(rigs)]
-            latents = [self._latents(rgb) for rgb in rigs.rgb]
-        return LatentRigs(rigs=rigs, latents=torch.stack(latents), guesses=torch.stack(guesses))
-
-    def _latents(self, rgb: np.ndarray) -> torch.Tensor:
-        latents = encode_latents(self.vae, images_from_rgb(rgb))
-        return (latents * self.vae.config.scaling_factor).half()
+        return {"loss": (predicted.float() - wanted).square().mean()}
 
 
-def join_latents(first: LatentRigs, second: LatentRigs) -> LatentRigs:
-    """All rigs of both."""
-    return LatentRigs(
-        rigs=join_rigs(first.rigs, second.rigs),
-        latents=torch.cat([first.latents, second.latents]),
-        guesses=torch.cat([first.guesses, second.guesses]),
-    )
-
-
-def _validate(
-    pipeline: Zero123Pipeline, encoders: ViewEncoders, data_dir: Path, sheet_path: Path
-) -> dict[str, Any] | None:
+def _validate(generator: ViewGenerator, data_dir: Path, sheet_path: Path) -> dict[str, Any] | None:
     """Scores on the unseen objects rendered so far; none where there are none."""
     names = read_split(data_dir, "val")[:NUM_VALIDATION_OBJECTS]
     rigs = RigReader(data_dir, names, rigs_per_asset=1).read_new()
-    if not len(rigs.rgb):
+    if not rigs.asset_ids:
         return None
-    with torch.autocast("cpu", torch.bfloat16):
-        return validate_views(pipeline, np.stack(list(encoders.guesses(rigs))), rigs, sheet_path)
+    with torch.autocast(generator.zero123.device.type, torch.bfloat16):
+        guesses = generator.encoders.guesses(rigs)
+        return validate_views(generator.zero123, guesses, rigs, sheet_path)

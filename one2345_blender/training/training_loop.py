@@ -8,13 +8,12 @@ out a batch learn what one process learns from the whole of it.
 
 from __future__ import annotations
 
-import argparse
+import copy
 import dataclasses
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -24,6 +23,7 @@ from torch import Tensor, nn
 
 from ..contracts.errors import OptionError
 from .run_folder import RunFolder, RunProgress
+from .training_options import TrainingOptions
 
 LOG_EVERY_STEPS = 50
 SAVE_EVERY_S = 300.0
@@ -32,60 +32,7 @@ LOWEST_RATE = 0.02
 MAX_AVERAGE_DECAY = 0.998
 GRADIENT_NORM_LIMIT = 1.0
 
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingOptions:
-    """What the user asks of any training."""
-
-    data: Path
-    """Holds `renders` and `split.json`; every run has its folder in it."""
-    minutes: float | None = None
-    """Time of the whole run, sittings before a resumption included."""
-    steps: int | None = None
-    """Or its length in steps: then everything about it repeats exactly."""
-    resume: bool = False
-    """Go on from the saved state."""
-    rigs_per_asset: int = 2
-    """At most so many rigs of each object are read."""
-    shard_data: bool = False
-    """Each process reads only its share of the objects."""
-    seed: int = 0
-    threads: int = 2
-    """Of each process on a CPU."""
-
-    def __post_init__(self) -> None:
-        if (self.minutes is None) == (self.steps is None):
-            raise OptionError(
-                "A training needs an end.", hint="Give either --minutes or --steps, not both."
-            )
-
-    def share_left(self, progress: RunProgress) -> float:
-        """Of the whole run, 1 at its start and 0 at its end."""
-        if self.steps is not None:
-            return max(0.0, 1.0 - progress.step / self.steps)
-        assert self.minutes is not None
-        return max(0.0, 1.0 - progress.seconds / (60.0 * self.minutes))
-
-
-def options_parser(command: str, description: str | None) -> argparse.ArgumentParser:
-    """A parser for the fields of `TrainingOptions`; a command may add its own."""
-    parser = argparse.ArgumentParser(prog=command, description=description)
-    parser.add_argument("--data", type=Path, default=Path("out/training"), help="training data")
-    parser.add_argument("--minutes", type=float, help="time of the whole run")
-    parser.add_argument("--steps", type=int, help="its length in steps, in place of minutes")
-    parser.add_argument("--resume", action="store_true", help="go on from the saved state")
-    parser.add_argument("--rigs-per-asset", type=int, default=2, help="at most so many are read")
-    parser.add_argument("--shard-data", action="store_true", help="each process reads its share")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=2, help="CPU threads")
-    return parser
-
-
-def options_from(args: argparse.Namespace) -> TrainingOptions:
-    """The parsed `TrainingOptions`, whatever else `args` holds; sets the number of threads."""
-    torch.set_num_threads(args.threads)
-    names = [field.name for field in dataclasses.fields(TrainingOptions)]
-    return TrainingOptions(**{name: getattr(args, name) for name in names})
+Objective = TypeVar("Objective", bound=nn.Module)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +44,16 @@ class Slot:
     rng: np.random.Generator
 
 
+@dataclass(kw_only=True)
+class _Due:
+    """What is called now and then."""
+
+    action: Callable[[], None]
+    every_s: float
+    last_s: float
+    at_end: bool
+
+
 class TrainingLoop:
     """Takes steps until the run is at its end; saves, logs, and calls what is due in between.
 
@@ -105,11 +62,11 @@ class TrainingLoop:
         objective: Its `forward` gives the losses of a batch by name; `loss` is minimised.
         optimizer: Of the objective's parameters.
         options: What the user asked for.
-        batch_size: Examples of a step, over all processes.
-        peak_rate: Learning rate between warm-up and decay.
+        batch_size: Examples of a step, over all processes, unless the user says.
+        peak_rate: Learning rate between warm-up and decay, unless the user says.
         decay_fraction: Share of the run, at its end, in which the rate falls linearly to
-            `LOWEST_RATE` of the peak.
-        averaged: A copy of `objective`, kept as the running mean of its parameters.
+            `LOWEST_RATE` of the peak, unless the user says.
+        averaged: A `frozen_copy` of `objective`, kept as the running mean of its parameters.
 
     Raises:
         OptionError: The processes cannot share out the batch.
@@ -128,6 +85,7 @@ class TrainingLoop:
         averaged: nn.Module | None = None,
     ) -> None:
         self._accelerator = accelerator()
+        batch_size = batch_size if options.batch_size is None else options.batch_size
         if batch_size % self._accelerator.num_processes:
             raise OptionError(
                 f"{self._accelerator.num_processes} processes cannot share out a batch of "
@@ -135,14 +93,16 @@ class TrainingLoop:
                 hint="Use a number of processes that divides it.",
             )
         self._run, self._options, self._batch_size = run, options, batch_size
-        self._peak_rate, self._decay_fraction = peak_rate, decay_fraction
+        rate, fraction = options.learning_rate, options.decay_fraction
+        self._peak_rate = peak_rate if rate is None else rate
+        self._decay_fraction = decay_fraction if fraction is None else fraction
         self._modules = {"network": objective}
         if averaged is not None:
             self._modules["averaged"] = averaged.to(self._accelerator.device)
         self.progress = run.restore(self._modules, optimizer) if options.resume else RunProgress()
         self._objective, self._optimizer = self._accelerator.prepare(objective, optimizer)
         self._plain_optimizer = optimizer
-        self._due: list[tuple[float, Callable[[], None], list[float]]] = []
+        self._due: list[_Due] = []
         self.every(SAVE_EVERY_S, self.save)
 
     @property
@@ -151,19 +111,38 @@ class TrainingLoop:
         return bool(self._accelerator.is_main_process)
 
     def every(
-        self, seconds: float, action: Callable[[], None], *, everywhere: bool = False
+        self,
+        seconds: float,
+        action: Callable[[], None],
+        *,
+        everywhere: bool = False,
+        at_end: bool = False,
     ) -> None:
         """Call `action` whenever so much training time has passed; its own time does not count.
 
         Args:
             seconds: Of training.
             action: Called by the first process only, unless `everywhere`.
+            everywhere: By every process.
+            at_end: When the run is at its end, too.
         """
         if self.is_first or everywhere:
-            self._due.append((seconds, action, [self.progress.seconds]))
+            due = _Due(action=action, every_s=seconds, last_s=self.progress.seconds, at_end=at_end)
+            self._due.append(due)
+
+    def saw(self, num_objects: int) -> None:
+        """Note how many objects the examples come from; all processes call it together.
+
+        Args:
+            num_objects: Those that this process reads.
+        """
+        if self._options.shard_data:
+            own = torch.tensor(num_objects, device=self._accelerator.device)
+            num_objects = int(self._accelerator.reduce(own, "sum"))
+        self.progress.objects = max(self.progress.objects, num_objects)
 
     def take_steps(self, draw: Callable[[list[Slot]], Any]) -> None:
-        """Train to the end of the run, then save.
+        """Train to the end of the run, then save, and call what is due at the end.
 
         Args:
             draw: Makes this process's part of a batch, one example for each slot.
@@ -179,11 +158,14 @@ class TrainingLoop:
             if self.progress.step % LOG_EVERY_STEPS == 0:
                 self.log(**self._means(recent), learning_rate=rate)
                 recent.clear()
-            for seconds, action, last_s in self._due:
-                if self.progress.seconds - last_s[0] > seconds:
-                    last_s[0] = self.progress.seconds
-                    action()
+            for due in self._due:
+                if self.progress.seconds - due.last_s > due.every_s:
+                    due.last_s = self.progress.seconds
+                    due.action()
         self.save()
+        for due in self._due:
+            if due.at_end:
+                due.action()
 
     def log(self, **entry: Any) -> None:
         """Append how far the run is, and `entry`, to its log."""
@@ -253,10 +235,18 @@ def accelerator() -> Accelerator:
 
 def share_of(names: list[str], options: TrainingOptions) -> list[str]:
     """The objects that this process reads."""
-    if not options.shard_data:
-        return names
+    return own_share(names) if options.shard_data else names
+
+
+def own_share(names: list[str]) -> list[str]:
+    """This process's part of the names, if all processes share them out."""
     state = accelerator()
     return names[state.process_index :: state.num_processes]
+
+
+def frozen_copy(objective: Objective) -> Objective:
+    """For the running mean of its parameters, to be used as it is."""
+    return copy.deepcopy(objective).eval().requires_grad_(False)
 
 
 def on_device(value: Any, device: torch.device) -> Any:

@@ -30,6 +30,7 @@ from .reconstruction_data import (
 from .renders import load_rigs
 from .splat_preview import splat_views
 from .targets import TRUNCATION, SdfTarget
+from .training_loop import on_device
 
 GRID_RESOLUTION = 64
 MESH_RESOLUTION = 128
@@ -84,6 +85,7 @@ def mean_scores(rows: Sequence[dict[str, float]]) -> dict[str, float]:
 
 
 def _encode(reconstructor: SparseNeuSReconstructor, views: SourceViews) -> GeometryVolume:
+    views = on_device(views, reconstructor.device)
     return reconstructor.encode(
         views.rgb, views.c2w, views.K, views.reference_c2w, guess=views.guess
     )
@@ -92,10 +94,10 @@ def _encode(reconstructor: SparseNeuSReconstructor, views: SourceViews) -> Geome
 def _scores(
     reconstructor: SparseNeuSReconstructor, volume: GeometryVolume, target: SdfTarget
 ) -> dict[str, float]:
-    axis = torch.linspace(-1, 1, GRID_RESOLUTION)
+    axis = torch.linspace(-1, 1, GRID_RESOLUTION, device=volume.features.device)
     nodes = volume.frame.to_world(torch.cartesian_prod(axis, axis, axis))
-    expected: Tensor = torch.cat([target(chunk) for chunk in nodes.split(2**15)])
-    sdf = sdf_grid(reconstructor, volume, GRID_RESOLUTION).flatten() * volume.frame.radius
+    expected: Tensor = torch.cat([target(chunk) for chunk in nodes.cpu().split(2**15)])
+    sdf = sdf_grid(reconstructor, volume, GRID_RESOLUTION).flatten().cpu() * volume.frame.radius
     inside, expected_inside = sdf < 0, expected < 0
     union = (inside | expected_inside).sum().clamp_min(1)
     return {

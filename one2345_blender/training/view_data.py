@@ -17,8 +17,8 @@ from ..pipeline.view_schedule import (
     NUM_STAGE1_VIEWS,
     method_viewpoints,
 )
+from .renders import rendered_size_px
 
-VIEW_SIZE_PX = 128
 NUM_VIEWS = NUM_STAGE1_VIEWS * (1 + len(NEAR_OFFSETS))
 PAIR_KINDS = ("stage1", "near")
 PAIR_KIND_WEIGHTS = (0.6, 0.4)
@@ -30,9 +30,9 @@ class RigViews:
     """Views of all rigs of some objects: the 8 of stage 1, then equally many near views of each."""
 
     rgb: np.ndarray
-    """`(R, V, 128, 128, 3)` uint8 sRGB on white; view 0 is the photo."""
+    """`(R, V, H, W, 3)` uint8 sRGB on white; view 0 is the photo."""
     photo_mask: np.ndarray
-    """`(R, 128, 128)` uint8 coverage of view 0."""
+    """`(R, H, W)` uint8 coverage of view 0."""
     azimuth_deg: np.ndarray
     """`(R, V)` float32, from view 0's azimuth; negated for mirrored rigs."""
     polar_deg: np.ndarray
@@ -78,25 +78,41 @@ def rendered_ids(data_dir: Path, part: str) -> list[str]:
     return rendered(data_dir, read_split(data_dir, part))
 
 
+def view_size_px(data_dir: Path) -> int:
+    """Side of the rendered views, which the networks take over.
+
+    Raises:
+        OptionError: Nothing is rendered yet.
+    """
+    size_px = rendered_size_px(data_dir / "renders")
+    if size_px is None:
+        raise OptionError(
+            f"Expected renders in {data_dir / 'renders'}, but there are none.",
+            hint="Run `python -m one2345_blender.training renders` first.",
+        )
+    return size_px
+
+
 def no_rigs() -> RigViews:
-    """Nothing, to `join_rigs` to."""
+    """Nothing, of no size."""
     return RigViews(
-        rgb=np.zeros((0, NUM_VIEWS, VIEW_SIZE_PX, VIEW_SIZE_PX, 3), np.uint8),
-        photo_mask=np.zeros((0, VIEW_SIZE_PX, VIEW_SIZE_PX), np.uint8),
+        rgb=np.zeros((0, NUM_VIEWS, 0, 0, 3), np.uint8),
+        photo_mask=np.zeros((0, 0, 0), np.uint8),
         azimuth_deg=np.zeros((0, NUM_VIEWS), np.float32),
         polar_deg=np.zeros((0, NUM_VIEWS), np.float32),
         asset_ids=(),
     )
 
 
-def join_rigs(first: RigViews, second: RigViews) -> RigViews:
-    """All rigs of both."""
+def join_rigs(parts: Sequence[RigViews]) -> RigViews:
+    """All rigs of all parts."""
+    parts = [part for part in parts if part.asset_ids] or [no_rigs()]
     return RigViews(
-        rgb=np.concatenate([first.rgb, second.rgb]),
-        photo_mask=np.concatenate([first.photo_mask, second.photo_mask]),
-        azimuth_deg=np.concatenate([first.azimuth_deg, second.azimuth_deg]),
-        polar_deg=np.concatenate([first.polar_deg, second.polar_deg]),
-        asset_ids=first.asset_ids + second.asset_ids,
+        rgb=np.concatenate([part.rgb for part in parts]),
+        photo_mask=np.concatenate([part.photo_mask for part in parts]),
+        azimuth_deg=np.concatenate([part.azimuth_deg for part in parts]),
+        polar_deg=np.concatenate([part.polar_deg for part in parts]),
+        asset_ids=tuple(name for part in parts for name in part.asset_ids),
     )
 
 
@@ -123,6 +139,20 @@ class RigReader:
         self._data_dir, self._missing = data_dir, asset_ids
         self._rigs_per_asset = rigs_per_asset
         self._seed = seed
+
+    def read_first(self, *, max_assets: int | None = None) -> RigViews:
+        """The same, where a training cannot start without any.
+
+        Raises:
+            OptionError: None of the objects is rendered yet.
+        """
+        rigs = self.read_new(max_assets=max_assets)
+        if not rigs.asset_ids:
+            raise OptionError(
+                f"None of the objects to train on is rendered in {self._data_dir}.",
+                hint="Run `python -m one2345_blender.training renders` first.",
+            )
+        return rigs
 
     def read_new(self, *, max_assets: int | None = None) -> RigViews:
         """The rigs of objects rendered since the last call, at most `max_assets` of them."""

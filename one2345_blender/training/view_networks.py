@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The untrained networks of the embedded preset's small Zero123: 128 px views, 16x16 latents."""
+"""The untrained networks of the small Zero123: at 128 px views, 16x16 latents."""
 
 from __future__ import annotations
 
@@ -10,18 +10,17 @@ from torch import nn
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from ..pipeline.zero123.camera_projection import CAMERA_DIM, CLIPCameraProjection
-from .view_data import VIEW_SIZE_PX
 
-LATENT_SIZE = 16
 LATENT_CHANNELS = 8
 PATCH_SIZE_PX = 4
+PIXELS_PER_LATENT = 2 * PATCH_SIZE_PX
 CONTEXT_DIM = 256
 NUM_CAMERA_OCTAVES = 3
 ENCODER_WIDTH = 128
 
 
-def new_autoencoder() -> AutoencoderKL:
-    """4x4 pixel blocks, then one halving: `(3, 128, 128)` to latents `(8, 16, 16)`."""
+def new_autoencoder(size_px: int) -> AutoencoderKL:
+    """4x4 pixel blocks, then one halving: `(3, S, S)` to latents `(8, S / 8, S / 8)`."""
     block_channels = 3 * PATCH_SIZE_PX**2
     block_out_channels = (64, 128)
     return AutoencoderKL(
@@ -33,13 +32,13 @@ def new_autoencoder() -> AutoencoderKL:
         layers_per_block=1,
         latent_channels=LATENT_CHANNELS,
         norm_num_groups=8,
-        sample_size=VIEW_SIZE_PX // PATCH_SIZE_PX,
+        sample_size=size_px // PATCH_SIZE_PX,
         mid_block_add_attention=False,
         scaling_factor=1.0,
     )
 
 
-def new_view_networks() -> nn.ModuleDict:
+def new_view_networks(size_px: int) -> nn.ModuleDict:
     """The three networks that are trained together, under their names in the pipeline.
 
     They compute attention step by step: at these sizes the fused kernel's backward pass takes
@@ -48,7 +47,7 @@ def new_view_networks() -> nn.ModuleDict:
     networks = nn.ModuleDict(
         {
             "unet": UNet2DConditionModel(
-                sample_size=LATENT_SIZE,
+                sample_size=size_px // PIXELS_PER_LATENT,
                 in_channels=3 * LATENT_CHANNELS,
                 out_channels=LATENT_CHANNELS,
                 block_out_channels=(64, 128, 192),
@@ -69,8 +68,8 @@ def new_view_networks() -> nn.ModuleDict:
                     projection_dim=CONTEXT_DIM,
                     num_hidden_layers=2,
                     num_attention_heads=4,
-                    image_size=VIEW_SIZE_PX,
-                    patch_size=VIEW_SIZE_PX // 8,
+                    image_size=size_px,
+                    patch_size=size_px // 8,
                     attn_implementation="eager",
                 )
             ),

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from one2345_blender.training.run_folder import RunFolder
-from one2345_blender.training.training_loop import Slot, TrainingLoop, TrainingOptions
+from one2345_blender.training.training_loop import Slot, TrainingLoop
+from one2345_blender.training.training_options import TrainingOptions
 
 BATCH_SIZE = 4
 

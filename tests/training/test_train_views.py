@@ -21,13 +21,13 @@ from one2345_blender.pipeline.view_schedule import (
     tilted_offsets,
 )
 from one2345_blender.pipeline.zero123.image_conditioning import decode_latents, encode_latents
+from one2345_blender.training.framing import VIEW_SIZE_PX
 from one2345_blender.training.train_decoder import train_decoder
-from one2345_blender.training.train_views import LatentRigs, ViewObjective, draw_view_batch
-from one2345_blender.training.training_loop import TrainingOptions
+from one2345_blender.training.train_views import ViewObjective, draw_view_batch
+from one2345_blender.training.training_options import TrainingOptions
 from one2345_blender.training.validate_views import validate_views
 from one2345_blender.training.view_data import (
     NUM_VIEWS,
-    VIEW_SIZE_PX,
     RigReader,
     RigViews,
     join_rigs,
@@ -38,9 +38,10 @@ from one2345_blender.training.view_data import (
     read_split,
     turned_rig,
 )
+from one2345_blender.training.view_encoders import LatentRigs
 from one2345_blender.training.view_networks import (
     LATENT_CHANNELS,
-    LATENT_SIZE,
+    PIXELS_PER_LATENT,
     new_autoencoder,
     new_scheduler,
     new_view_networks,
@@ -48,6 +49,7 @@ from one2345_blender.training.view_networks import (
 )
 
 ELEVATION_DEG = 40.0
+LATENT_SIZE = VIEW_SIZE_PX // PIXELS_PER_LATENT
 
 
 @pytest.fixture
@@ -82,7 +84,7 @@ def test_reader_gives_each_object_once(data_dir: Path) -> None:
     assert first.asset_ids == ("cup", "cup")
     assert second.asset_ids == ("hat", "hat")
     assert not len(reader.read_new().rgb)
-    joined = join_rigs(join_rigs(no_rigs(), first), second)
+    joined = join_rigs([no_rigs(), first, second])
     assert joined.asset_ids == ("cup", "cup", "hat", "hat")
     assert joined.rgb.shape == (4, NUM_VIEWS, VIEW_SIZE_PX, VIEW_SIZE_PX, 3)
 
@@ -147,7 +149,7 @@ def test_near_pairs_are_the_offsets_of_the_method(rigs: RigViews) -> None:
 
 def test_normalised_latents_change_nothing_but_their_statistics() -> None:
     torch.manual_seed(0)
-    vae = new_autoencoder().eval()
+    vae = new_autoencoder(VIEW_SIZE_PX).eval()
     images = torch.rand(6, 3, VIEW_SIZE_PX, VIEW_SIZE_PX) * 2.0 - 1.0
     with torch.no_grad():
         latents = encode_latents(vae, images)
@@ -166,7 +168,7 @@ def test_views_learn(rigs: RigViews) -> None:
     zeros = torch.zeros(shape, dtype=torch.float16)
     data = LatentRigs(rigs=rigs, latents=zeros, guesses=zeros)
     history = learn(
-        ViewObjective(new_view_networks(), new_scheduler()),
+        ViewObjective(new_view_networks(VIEW_SIZE_PX), new_scheduler(), latent_scale=1.0),
         lambda slots: draw_view_batch(data, slots),
         batch_size=4,
         num_steps=8,
@@ -190,7 +192,7 @@ def test_noise_levels_of_a_batch_are_spread(rigs: RigViews) -> None:
 
 
 def test_decoder_training_leaves_the_latents_alone(data_dir: Path) -> None:
-    before = new_autoencoder()
+    before = new_autoencoder(VIEW_SIZE_PX)
     before.save_pretrained(data_dir / "autoencoder" / "vae")
     vae_dir = train_decoder(TrainingOptions(data=data_dir, steps=2, rigs_per_asset=1))
     after = AutoencoderKL.from_pretrained(vae_dir).state_dict()

@@ -21,10 +21,10 @@ from one2345_blender.training import training_loop
 from one2345_blender.training.run_folder import LOG_NAME, RunProgress
 from one2345_blender.training.training_loop import (
     LOG_EVERY_STEPS,
-    TrainingOptions,
     average_weights,
     share_of,
 )
+from one2345_blender.training.training_options import TrainingOptions
 
 REPOSITORY = Path(__file__).parents[2]
 SCRIPT = Path(__file__).with_name("line_run.py")

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A Zero123 with the networks that it works with: new, trained here, or of a preset's folder."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from ..contracts.errors import OptionError
+from ..pipeline.model_cache import load_pipeline
+from ..pipeline.preset_folders import MODEL_INDEX
+from ..pipeline.zero123.pipeline_zero123 import Zero123Pipeline
+from .training_loop import accelerator
+from .view_data import view_size_px
+from .view_encoders import ViewEncoders
+from .view_networks import new_scheduler, new_view_networks
+
+TRAINED_TOGETHER = ("unet", "image_encoder", "clip_camera_projection")
+INITIAL_NOISE_SCALE = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewGenerator:
+    """A Zero123, and what turns renders into its input."""
+
+    zero123: Zero123Pipeline
+    encoders: ViewEncoders
+    resynthesises_input: bool
+    """See `One2345Pipeline`."""
+    preset_dir: Path | None = None
+    """The preset's folder that it is from; None: it was trained here, or is to be."""
+
+    @classmethod
+    def untrained(cls, data_dir: Path, seed: int) -> ViewGenerator:
+        """Of the size of the renders, for the latents of the autoencoder in `data_dir`."""
+        encoders = ViewEncoders.trained(data_dir, seed)
+        zero123 = Zero123Pipeline(
+            vae=encoders.vae,
+            scheduler=new_scheduler(),
+            eta=0.0,
+            drops_largest_timestep=False,
+            initial_noise_scale=INITIAL_NOISE_SCALE,
+            **new_view_networks(view_size_px(data_dir)),
+        )
+        return cls(zero123=zero123, encoders=encoders, resynthesises_input=False)
+
+    @classmethod
+    def trained(cls, data_dir: Path) -> ViewGenerator:
+        """The one that the training of views left in `data_dir`."""
+        return cls(
+            zero123=Zero123Pipeline.from_pretrained(data_dir / "views" / "pipeline"),
+            encoders=ViewEncoders.trained(data_dir, seed=0),
+            resynthesises_input=False,
+        )
+
+    @classmethod
+    def of_preset(cls, preset_dir: Path, data_dir: Path, seed: int = 0) -> ViewGenerator:
+        """The one of a preset's folder, such as `import-checkpoint` makes.
+
+        Raises:
+            CheckpointError: The folder is no preset, or not whole.
+            OptionError: The renders have another size than its views.
+        """
+        preset = load_pipeline(preset_dir, torch.device("cpu"), needs_reconstruction=False)
+        zero123 = preset.zero123
+        size_px = zero123.unet.config.sample_size * zero123.pixels_per_latent
+        if view_size_px(data_dir) != size_px:
+            raise OptionError(
+                f"The views of {preset_dir} have {size_px} px, the renders in {data_dir} "
+                f"{view_size_px(data_dir)} px.",
+                hint=f"Render with --size {size_px}.",
+            )
+        return cls(
+            zero123=zero123,
+            encoders=ViewEncoders(
+                vae=preset.vae,
+                lifter=preset.photo_lifter,
+                elevation=preset.photo_elevation,
+                seed=seed,
+            ),
+            resynthesises_input=preset.config.resynthesises_input,
+            preset_dir=preset_dir,
+        )
+
+    def __post_init__(self) -> None:
+        """Everything computes on the device of this process."""
+        self.zero123.to(accelerator().device)
+
+    @property
+    def networks(self) -> nn.ModuleDict:
+        """Those that are trained together, by their names in the pipeline."""
+        return nn.ModuleDict({name: getattr(self.zero123, name) for name in TRAINED_TOGETHER})
+
+    def export(self, folder: Path) -> None:
+        """Write the pipeline in diffusers' layout; for a preset's, all of that preset around it."""
+        if self.preset_dir is None:
+            self.zero123.save_pretrained(folder)
+            return
+        if not (folder / MODEL_INDEX).is_file():
+            others = shutil.ignore_patterns(*TRAINED_TOGETHER)
+            shutil.copytree(self.preset_dir, folder, ignore=others, dirs_exist_ok=True)
+        for name in TRAINED_TOGETHER:
+            getattr(self.zero123, name).save_pretrained(folder / name)

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every training at another size than the shipped one, from files that somebody brings."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from own_models import render_own_models, write_own_models
+from tiny_preset import VIEW_SIZE_PX, save_tiny_preset
+
+from one2345_blender.contracts.errors import EnvironmentMissingError, OptionError
+from one2345_blender.pipeline.model_cache import load_pipeline, load_reconstruction
+from one2345_blender.pipeline.pipeline_one2345 import One2345Pipeline
+from one2345_blender.pipeline.zero123.pipeline_zero123 import Zero123Pipeline
+from one2345_blender.training import predict_views, train_reconstruction, train_views
+from one2345_blender.training.rasterizer import open_context
+from one2345_blender.training.train_autoencoder import train_autoencoder
+from one2345_blender.training.train_decoder import train_decoder
+from one2345_blender.training.train_elevation import train_elevation
+from one2345_blender.training.train_lifter import train_lifter
+from one2345_blender.training.training_options import TrainingOptions
+from one2345_blender.training.view_data import view_size_px
+from one2345_blender.training.view_generator import ViewGenerator
+
+REPOSITORY = Path(__file__).parents[2]
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Data with two objects to train on and one to validate with, as large as a tiny preset's."""
+    try:
+        open_context().release()
+    except EnvironmentMissingError as error:
+        pytest.skip(error.message)
+    folder = tmp_path_factory.mktemp("own")
+    write_own_models(folder)
+    return render_own_models(folder, VIEW_SIZE_PX)
+
+
+@pytest.fixture
+def data_dir(rendered: Path, tmp_path: Path) -> Path:
+    """The same, for one test's runs alone."""
+    return Path(shutil.copytree(rendered, tmp_path / "data"))
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A preset like the published one: no guesses, one token of context."""
+    return save_tiny_preset(tmp_path_factory.mktemp("published"))
+
+
+def changed(before: One2345Pipeline, after: One2345Pipeline) -> set[str]:
+    """The networks with other weights than before."""
+    networks = {n: m for n, m in before.components.items() if isinstance(m, torch.nn.Module)}
+    return {
+        name
+        for name, network in networks.items()
+        if any(
+            not torch.equal(old, new)
+            for old, new in zip(
+                network.state_dict().values(),
+                after.components[name].state_dict().values(),
+                strict=True,
+            )
+        )
+    }
+
+
+def test_a_preset_is_trained_further_by_two_processes(data_dir: Path, published: Path) -> None:
+    """Each process reads its share; the result is the preset with other weights where they are
+    trained, and goes on from where it was."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    training = ["-m", "one2345_blender.training", "views", "--data", str(data_dir)]
+    options = ["--start-from", str(published), "--batch-size", "4", "--shard-data", "--threads=1"]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*command, *training, *options, "--steps=2"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
+    assert done.returncode == 0, done.stderr
+    progress = json.loads((data_dir / "views" / "progress.json").read_text())
+    assert (progress["step"], progress["images"], progress["objects"]) == (2, 8, 2)
+    after = load_pipeline(data_dir / "views" / "pipeline", CPU)
+    assert changed(load_pipeline(published, CPU), after) == {"unet", "clip_camera_projection"}
+    train_views.main([*training[3:], *options[:4], "--steps=3", "--resume"])
+    progress = json.loads((data_dir / "views" / "progress.json").read_text())
+    assert (progress["step"], progress["images"], progress["objects"]) == (3, 12, 2)
+
+
+def test_views_of_a_preset_are_predicted_and_reconstructed(data_dir: Path, published: Path) -> None:
+    preset = ["--data", str(data_dir)]
+    predict_views.main([*preset, "--preset", str(published), "--minutes=5", "--steps=2"])
+    predicted = list((data_dir / "predicted").iterdir())
+    assert len(predicted) == 3
+    with np.load(predicted[0]) as arrays:
+        assert arrays["rgb"].shape == (1, 32, VIEW_SIZE_PX, VIEW_SIZE_PX, 3)
+    export = data_dir / "export"
+    few = ["--num-points=300", "--num-surface-points=32", "--num-validation-objects=1"]
+    arguments = [*preset, "--start-from", str(published), "--export", str(export), *few]
+    train_reconstruction.main([*arguments, "--steps=2"])
+    before, after = load_pipeline(published, CPU).reconstruction, load_reconstruction(export)
+    assert after.config["volume_size"] == before.config["volume_size"]
+    assert any(
+        not torch.equal(value, after.state_dict()[name])
+        for name, value in before.state_dict().items()
+    )
+    with pytest.raises(OptionError, match="comes with its sizes"):
+        train_reconstruction.main([*arguments, "--steps=2", "--volume-size=16"])
+
+
+def test_a_preset_that_takes_guesses_brings_its_lifter(data_dir: Path, tmp_path: Path) -> None:
+    preset = save_tiny_preset(tmp_path / "preset", lifts_photo=True)
+    options = TrainingOptions(data=data_dir, steps=1, batch_size=2, learning_rate=1e-3)
+    after = load_pipeline(train_views.train_views(options, preset), CPU)
+    assert "photo_lifter" not in changed(load_pipeline(preset, CPU), after)
+    assert after.zero123.takes_guess
+
+
+def test_another_size_than_the_presets_is_refused(data_dir: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "large"
+    write_own_models(folder)
+    large = render_own_models(folder, 2 * VIEW_SIZE_PX)
+    preset = save_tiny_preset(tmp_path / "preset")
+    for main in (train_views.main, train_reconstruction.main):
+        with pytest.raises(OptionError, match=f"{2 * VIEW_SIZE_PX} px") as caught:
+            main(["--data", str(large), "--start-from", str(preset), "--steps=1"])
+        assert f"--size {VIEW_SIZE_PX}" in caught.value.hint
+    with pytest.raises(OptionError, match="there are none"):
+        view_size_px(tmp_path)
+
+
+def test_all_networks_take_the_size_of_the_renders(data_dir: Path) -> None:
+    """The shipped recipe, each training a step long."""
+    options = TrainingOptions(data=data_dir, steps=1, batch_size=2, rigs_per_asset=1)
+    for train in (train_autoencoder, train_decoder, train_elevation, train_lifter):
+        train(options)
+    pipeline = Zero123Pipeline.from_pretrained(train_views.train_views(options))
+    assert pipeline.unet.config.sample_size * pipeline.pixels_per_latent == VIEW_SIZE_PX
+    views = ViewGenerator.trained(data_dir).zero123
+    assert views.takes_guess
+    few = ["--num-points=300", "--num-surface-points=32", "--num-validation-objects=1"]
+    arguments = ["--data", str(data_dir), "--steps=1", *few, "--export", str(data_dir / "export")]
+    train_reconstruction.main([*arguments, "--volume-size=16", "--export-volume-size=24"])
+    config = load_reconstruction(data_dir / "export").config
+    assert (config["volume_size"], config["image_size_px"]) == (24, VIEW_SIZE_PX)
+    for run in ("autoencoder", "decoder", "elevation", "lifter", "views", "reconstruction"):
+        progress = json.loads((data_dir / run / "progress.json").read_text())
+        assert progress["objects"] == 2
+
+
+def test_a_reconstruction_of_images_alone_needs_no_lifter(data_dir: Path) -> None:
+    few = ["--num-points=300", "--num-surface-points=32", "--num-validation-objects=1"]
+    sizes = ["--volume-size=16", "--export-volume-size=16"]
+    arguments = ["--data", str(data_dir), "--steps=1", "--no-guess", *sizes, *few]
+    train_reconstruction.main([*arguments, "--export", str(data_dir / "export")])
+    assert not load_reconstruction(data_dir / "export").config["takes_guess"]
