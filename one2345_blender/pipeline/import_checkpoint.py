@@ -16,9 +16,10 @@ from typing import Any
 import diffusers
 import torch
 from diffusers import DDIMScheduler
+from safetensors import SafetensorError
 from torch import nn
 
-from ..contracts.errors import CheckpointError, OptionError
+from ..contracts.errors import CheckpointError, OptionError, OutputError
 from ..contracts.job import FAST_SAMPLER
 from ..contracts.job_folder import prepare_output_dir
 from ..contracts.preset_location import packaged_preset
@@ -41,27 +42,33 @@ def import_checkpoint(source: Path, output_dir: Path, config_json: Path | None =
     """Write the networks of `source` to the preset folder `output_dir`.
 
     Args:
-        source: One2345's or Zero123's checkpoint file, or a published diffusers folder.
-        output_dir: A new folder, or one that holds the other networks already.
+        source: One-2-3-45's or Zero123's checkpoint file, or a published diffusers folder.
+        output_dir: A new folder, or one that holds the other networks already; not `source`, whose
+            tensors are still being read while it is written.
         config_json: Sizes of the networks in a Zero123 checkpoint, in the form that
             `build_networks` takes; None: the published ones.
 
     Raises:
         CheckpointError: The file is missing or carries code; a tensor is missing, surplus or of
             another shape.
-        OptionError: The sizes cannot be read.
+        OptionError: The sizes cannot be read, or both folders are the same.
         OutputError: The folder cannot be written to.
     """
+    if output_dir.resolve() == source.resolve():
+        raise OptionError(
+            f"output: expected another folder than the source, got {output_dir} for both.",
+            hint="Choose a new folder for the preset.",
+        )
     parts = _read_parts(source, config_json)
     prepare_output_dir(output_dir)
     for name, part in parts.items():
-        part.save_pretrained(output_dir / name)
+        _save_part(part, output_dir / name)
     index_path = output_dir / MODEL_INDEX
     index: dict[str, Any] = (
         json.loads(index_path.read_text(encoding="utf-8")) if index_path.is_file() else {}
     )
     index |= {"_class_name": "One2345Pipeline", "_diffusers_version": diffusers.__version__}
-    index["sampler"] = FAST_SAMPLER
+    index.setdefault("sampler", FAST_SAMPLER)
     index |= {name: _library_and_class(part) for name, part in parts.items()}
     if SEGMENTER not in index:
         shutil.copytree(
@@ -70,6 +77,16 @@ def import_checkpoint(source: Path, output_dir: Path, config_json: Path | None =
         index[SEGMENTER] = ["one2345_blender.pipeline.segmenter", "ForegroundSegmenter"]
     files = {"preset": str(output_dir), "model_index": write_json(index_path, index)}
     return JobResult(files=files, report={"source": str(source), "networks": sorted(parts)})
+
+
+def _save_part(part: Any, folder: Path) -> None:
+    try:
+        part.save_pretrained(folder)
+    except (OSError, SafetensorError) as error:
+        raise OutputError(
+            f"Could not write {folder}: {error}.",
+            hint="Check free space and permissions of the output folder.",
+        ) from error
 
 
 def _read_parts(source: Path, config_json: Path | None) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from transformers import CLIPVisionModelWithProjection
 
 from one2345_blender.cli import EXIT_BAD_INPUT, EXIT_DONE, main
-from one2345_blender.contracts.errors import CheckpointError
+from one2345_blender.contracts.errors import CheckpointError, OptionError, OutputError
 from one2345_blender.contracts.job import FAST_SAMPLER, REFERENCE_SAMPLER, SAMPLERS
 from one2345_blender.pipeline.import_checkpoint import import_checkpoint
 from one2345_blender.pipeline.model_cache import load_reconstruction
@@ -198,6 +199,40 @@ def test_a_published_folder_is_no_preset_yet(
     command = ["views", str(picture(tmp_path)), "--preset", str(published), "--azimuth-deg", "90"]
     assert main([*command, "--output", str(tmp_path / "out")]) == EXIT_BAD_INPUT
     assert "import-checkpoint" in capsys.readouterr().err
+
+
+def test_a_folder_is_not_imported_into_itself(preset: Path, tmp_path: Path) -> None:
+    published = published_copy(preset, tmp_path / "published")
+    before = all_tensors(published)
+    with pytest.raises(OptionError, match="another folder than the source"):
+        import_checkpoint(published, tmp_path / "elsewhere" / ".." / "published")
+    after = all_tensors(published)
+    assert all(torch.equal(after[key], before[key]) for key in before)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the size of files as Linux does")
+def test_a_disk_that_is_full_is_an_error_that_says_so(preset: Path, tmp_path: Path) -> None:
+    import resource
+
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(OutputError, match=r"Could not write .*reconstruction") as caught:
+            import_checkpoint(RECONSTRUCTION_PTH, tmp_path / "preset")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "free space" in caught.value.hint
+    assert not (tmp_path / "preset" / "model_index.json").exists()
+
+
+def test_a_sampler_that_was_chosen_stays(preset: Path, tmp_path: Path) -> None:
+    shutil.copytree(preset, tmp_path / "preset")
+    path = tmp_path / "preset" / "model_index.json"
+    index = json.loads(path.read_text())
+    assert index["sampler"] == FAST_SAMPLER
+    path.write_text(json.dumps(index | {"sampler": REFERENCE_SAMPLER}))
+    import_checkpoint(RECONSTRUCTION_PTH, tmp_path / "preset")
+    assert json.loads(path.read_text())["sampler"] == REFERENCE_SAMPLER
 
 
 def test_reconstruction_checkpoint_joins_the_folder(preset: Path, tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ from ..device_memory import free_bytes, is_out_of_memory, release_unused
 Result = TypeVar("Result")
 
 RECONSTRUCTION_BYTES = 3_000_000_000
-"""What the reconstruction takes at its peak, at full size, beside the networks' weights."""
+"""Kept free for the reconstruction. Measured are 1.6 GB at full size
+(`benchmarks/reconstruction.py`); the rest is for what a device's convolutions take on the side."""
 OFFLOADED = WarningRaised(
     "memory_offloaded",
     "The device has little memory: each network is there only while it works, which takes longer.",
