@@ -749,6 +749,7 @@ class Runner:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 env=child_environment(**environment),
+                close_fds=False,  # nothing but the lock can be inherited
                 text=True,
                 encoding="utf-8",
                 errors="replace",
@@ -776,6 +777,10 @@ class Runner:
 
 
 # --- Installation: made beside, verified, then put in place -------------------------------------
+
+
+LOCK_PATIENCE_S = 3.0
+"""What was started by an installer that was killed may take a moment to end."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -807,25 +812,38 @@ class Workplace:
 
     @contextlib.contextmanager
     def claimed(self) -> Iterator[None]:
-        """Keep a second installer out; the system lets go when this process ends, however."""
+        """Keep a second installer out. The system lets go when this process has ended, however it
+        does, and what it has run in the folder: that inherits the lock.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "lock").open("a") as file:
-            try:
-                if os.name == "nt":
-                    import msvcrt
-
-                    msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
-                else:
-                    import fcntl
-
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise InstallError(
-                    "busy",
-                    f"Another installation into {self.folder.with_suffix('')} is running.",
-                    hint="Wait for its end, or cancel it.",
-                ) from error
+            deadline_s = time.monotonic() + LOCK_PATIENCE_S
+            while not is_lock_taken(file.fileno()):
+                if time.monotonic() > deadline_s:
+                    raise InstallError(
+                        "busy",
+                        f"Another installation into {self.folder.with_suffix('')} is running.",
+                        hint="Wait for its end, or cancel it.",
+                    )
+                time.sleep(0.1)
+            os.set_inheritable(file.fileno(), True)
             yield
+
+
+def is_lock_taken(descriptor: int) -> bool:
+    """Take the lock of an open file; False: somebody else has it."""
+    try:
+        if os.name == "nt":
+            import msvcrt
+
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+        else:
+            import fcntl
+
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def environment_python(environment: Path) -> Path:

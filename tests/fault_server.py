@@ -56,6 +56,8 @@ class FaultServer:
     """More headers for a path."""
     requests: list[tuple[str, str, str]] = field(default_factory=list)
     """Method, path and Range of all requests so far."""
+    authorizations: set[str] = field(default_factory=set)
+    """What came with them."""
 
     def __enter__(self) -> FaultServer:
         self.is_closing = threading.Event()
@@ -100,6 +102,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, *, has_body: bool) -> None:
         sent_range = self.headers.get("Range", "")
         self.owner.requests.append((self.command, self.path, sent_range))
+        self.owner.authorizations.add(self.headers.get("Authorization", ""))
         waiting = self.owner.faults.get(self.path, [])
         fault = waiting.pop(0) if has_body and waiting else None
         content = self.owner.files.get(self.path)

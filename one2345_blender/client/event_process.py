@@ -60,7 +60,7 @@ class EventProcess:
         """
         self._arrivals: queue.SimpleQueue[Arrival] = queue.SimpleQueue()
         try:
-            (working_dir or log_path.parent).mkdir(parents=True, exist_ok=True)
+            (working_dir or log_path.parent).mkdir(mode=0o700, parents=True, exist_ok=True)
             with log_path.open(log_mode) as log:
                 self._process = subprocess.Popen(
                     launch.argv,

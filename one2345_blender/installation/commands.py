@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -67,6 +68,7 @@ def _download(options: argparse.Namespace) -> Downloaded:
     from .hub import Hub
 
     emit = _emit_event if options.events else _emit_text
+    os.umask(0o077)  # what is fetched is its user's alone
     try:
         if options.remove:
             return remove(options.preset)

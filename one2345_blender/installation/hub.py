@@ -7,6 +7,7 @@ The library's own download starts anew in every process; its `http_get` can go o
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ from .weights_record import FileRecord, SourceRecord, checked
 TRIES = 3
 """Of a whole file, each of which the library repeats a few times where the connection breaks."""
 _MAX_WAIT_S = 4.0
+constants.HF_HUB_DISABLE_TELEMETRY = True  # nothing is asked of the hub but what was asked of us
 
 if TYPE_CHECKING:
     Bar = tqdm[Any]
@@ -146,6 +148,11 @@ def refuse_offline(purpose: str) -> None:
         )
 
 
+def without_credentials(text: str) -> str:
+    """The text with what stands before the @ of an address blotted out."""
+    return re.sub(r"(?<=//)[^/@\s]+@", "***@", text)
+
+
 def _size(part: Path) -> int:
     return part.stat().st_size if part.exists() else 0
 
@@ -165,7 +172,8 @@ def _progress_class(on_bytes: OnBytes) -> type[Bar]:
 
 
 @contextmanager
-def _errors_named(what: str) -> Iterator[None]:
+def _errors_named(address: str) -> Iterator[None]:
+    what = without_credentials(address)
     hint = "Check the connection and run the same again: it goes on where it was."
     try:
         yield
@@ -178,10 +186,11 @@ def _errors_named(what: str) -> Iterator[None]:
         status = error.response.status_code
         raise DownloadError(f"{what}: the hub answers {status}.", hint=hint) from error
     except httpx2.HTTPError as error:
-        raise DownloadError(f"{what}: {error or type(error).__name__}.", hint=hint) from error
+        said = without_credentials(str(error)) or type(error).__name__
+        raise DownloadError(f"{what}: {said}.", hint=hint) from error
     except OSError as error:
         if error.errno is None:  # the library's own: what came has another length
-            raise DownloadError(f"{what}: {error}.", hint=hint) from error
+            raise DownloadError(f"{what}: {without_credentials(str(error))}.", hint=hint) from error
         raise OutputError(
             f"Could not store {what}: {os.strerror(error.errno)}.",
             hint="Free some space, or set ONE2345_PRESETS to a folder elsewhere.",

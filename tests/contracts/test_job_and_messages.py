@@ -3,6 +3,7 @@
 
 import json
 import math
+import os
 from pathlib import Path
 
 import numpy as np
@@ -123,6 +124,21 @@ def test_mesh_round_trip(tmp_path):
     read = load_npz(path)
     np.testing.assert_array_equal(read.vertices, np.eye(3))
     np.testing.assert_array_equal(read.vertex_colors, triangle().vertex_colors)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="symbolic links")
+@pytest.mark.parametrize("name", ["mesh.npz", f".mesh.npz.{os.getpid()}.part"])
+def test_a_link_that_waits_in_the_folder_is_not_written_through(tmp_path, name):
+    victim = tmp_path / "thesis.txt"
+    victim.write_text("years of work")
+    folder = tmp_path / "job"
+    folder.mkdir()
+    (folder / name).symlink_to(victim)
+    with atomic_write(folder / "mesh.npz") as file:
+        save_npz(triangle(), file)
+    assert victim.read_text() == "years of work"
+    assert [path.name for path in folder.iterdir()] == ["mesh.npz"]
+    assert not (folder / "mesh.npz").is_symlink()
 
 
 @pytest.mark.parametrize(

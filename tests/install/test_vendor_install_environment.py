@@ -69,6 +69,45 @@ def test_a_wheelhouse_is_enough_and_the_next_release_takes_its_place(
     assert not target.exists()
 
 
+def is_claimed(target: Path) -> bool:
+    """An installer, or what a killed one has started, is at work there."""
+    import fcntl
+
+    folder = target.with_name(f"{target.name}.work")
+    if not folder.exists():
+        return False
+    with (folder / "lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals and locks")
+def test_what_a_killed_installer_has_started_is_not_disturbed(
+    release: TinyRelease, tmp_path: Path
+) -> None:
+    target, started = tmp_path / "runtime", tmp_path / "started"
+    slow = tmp_path / "python"
+    slow.write_text(
+        f'#!/bin/sh\ncase "$*" in *venv*) echo $$ > "{started}"; exec sleep 600;; esac\n'
+        f'exec "{sys.executable}" "$@"\n'
+    )
+    slow.chmod(0o700)
+    wheelhouse = release.write_wheels(tmp_path / "wheelhouse")
+    options = ["--target", str(target), "--device", "cpu", "--tool", "pip"]
+    options += ["--wheelhouse", str(wheelhouse)]
+    process = release.start(*options, "--python", str(slow), **REFUSED)
+    wait_for(lambda: started.exists() and started.read_text())
+    process.kill()
+    status, events = release.run(*options, **REFUSED)
+    assert (status, events[-1]["code"]) == (1, "busy")
+    os.kill(int(started.read_text()), signal.SIGKILL)
+    process.communicate(timeout=60)
+    wait_for(lambda: not is_claimed(target))
+
+
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 def test_killed_at_any_stage_the_next_run_goes_on(release: TinyRelease, tmp_path: Path) -> None:
     target = tmp_path / "runtime"
@@ -85,6 +124,7 @@ def test_killed_at_any_stage_the_next_run_goes_on(release: TinyRelease, tmp_path
         process.communicate(timeout=60)
         assert process.returncode in (130, -signal.SIGKILL, 0)
         assert not target.exists() or says(target) == "tiny 1.0"
+        wait_for(lambda: not is_claimed(target))
     status, events = release.run(*options, **REFUSED)
     assert status == 0 and says(target) == "tiny 1.0"
     redone = [event["name"] for event in events if event["type"] == "stage"]

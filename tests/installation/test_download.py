@@ -281,7 +281,12 @@ def test_the_command_speaks_the_protocol_and_shows_licences_first(
             [sys.executable, "-m", "one2345_blender", "download", PRESET, *arguments],
             cwd=ROOT,
             capture_output=True,
-            env={**os.environ, "HF_ENDPOINT": hub_server.url, "HF_HOME": str(tmp_path / "hf")},
+            env={
+                **os.environ,
+                "HF_ENDPOINT": hub_server.url,
+                "HF_HOME": str(tmp_path / "hf"),
+                "HF_TOKEN": "hf_secret",
+            },
             timeout=300,
             check=False,
         )
@@ -295,6 +300,20 @@ def test_the_command_speaks_the_protocol_and_shows_licences_first(
     assert [event["type"] in TERMINAL_EVENTS for event in events if event].count(True) == 1
     assert events[-1] is not None and events[-1]["type"] == "result"
     assert events[-1]["job_id"] == "download" and len(events[-1]["files"]) == 11
+    assert hub_server.authorizations == {"Bearer hf_secret"}
+    assert b"hf_secret" not in done.stdout + done.stderr
+    if os.name != "nt":
+        folder = downloads_folder(PRESET)
+        assert not any(path.stat().st_mode & 0o077 for path in (folder, *folder.rglob("*")))
+
+
+@pytest.mark.parametrize("fault", [Fault("status", code=500), Fault("html")], ids=str)
+def test_a_password_of_the_endpoint_is_never_told(hub_server: FaultServer, fault: Fault) -> None:
+    hub = Hub(hub_server.url.replace("//", "//user:secret@"))
+    hub_server.faults[LARGE_URL] = [fault] * 40
+    with pytest.raises(DownloadError) as caught:
+        download(PRESET, hub=hub, emit=lambda event: None)
+    assert "127.0.0.1" in caught.value.message and "secret" not in str(caught.value)
 
 
 def test_the_files_become_a_preset(hub_server: FaultServer, tiny_preset: Path) -> None:

@@ -92,6 +92,9 @@ def test_hello_comes_before_torch_and_end_of_file_ends_it() -> None:
     hello = decode_line(process.stdout.readline(), EVENTS)
     assert hello is not None and hello["type"] == "hello" and hello["pid"] == process.pid
     assert time.monotonic() - started_s < 5.0
+    if Path("/proc/self/status").exists():
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        assert "Umask:\t0077" in status, "what it writes is its user's alone"
     process.communicate(timeout=5.0)
     assert process.returncode == 0
 
