@@ -19,6 +19,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from diffusers import DDIMScheduler, UNet2DConditionModel
+from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from one2345_blender.contracts.job import FAST_SAMPLER, REFERENCE_SAMPLER, SAMPLERS
@@ -58,6 +59,12 @@ SMALL_NETWORKS = {
 }
 ELEVATION_DEG = 20.0
 NUM_TIMED = 2
+KERNELS = (
+    "aten::mkldnn_convolution",
+    "aten::addmm",
+    "aten::_scaled_dot_product_flash_attention_for_cpu",
+)
+"""Convolutions, matrix products, attention."""
 
 
 def main(argv: list[str]) -> None:
@@ -88,6 +95,7 @@ def main(argv: list[str]) -> None:
         seconds = time_evaluations()
         for name, value in seconds.items():
             print(f"| {name} | {value:.2f} | {value / next(iter(seconds.values())):.3f} |")
+        print(f"\nof it in the libraries' kernels: {kernel_share():.1%}")
 
 
 def small_pipeline() -> One2345Pipeline:
@@ -128,8 +136,8 @@ def count_evaluations(pipeline: One2345Pipeline, sampler: str) -> int:
 def flop_per_evaluation(*, is_folded: bool) -> int:
     """Floating-point operations (two for a multiplication with addition) of the published UNet."""
     with torch.device("meta"):
-        unet = _published_unet()
-        inputs = _inputs(unet, "meta")
+        unet = published_unet()
+        inputs = published_inputs(unet, "meta")
     if is_folded:
         fold_one_token_attention(unet)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
@@ -139,8 +147,8 @@ def flop_per_evaluation(*, is_folded: bool) -> int:
 
 def time_evaluations() -> dict[str, float]:
     """CPU seconds of one evaluation of the published UNet, as it is and made faster."""
-    unet = _published_unet()
-    inputs = _inputs(unet, "cpu")
+    unet = published_unet()
+    inputs = published_inputs(unet, "cpu")
     seconds = {"as published, float32": _timed(lambda: unet(*inputs))}
     fold_one_token_attention(unet)
     seconds["folded attention"] = _timed(lambda: unet(*inputs))
@@ -152,11 +160,24 @@ def time_evaluations() -> dict[str, float]:
     return seconds
 
 
-def _published_unet() -> UNet2DConditionModel:
+def kernel_share() -> float:
+    """The share of an evaluation's time that `torch.compile` would leave to the same libraries."""
+    unet = published_unet()
+    fold_one_token_attention(unet)
+    inputs = published_inputs(unet, "cpu")
+    with torch.no_grad():
+        unet(*inputs)
+        with profile(activities=[ProfilerActivity.CPU]) as profiler:
+            unet(*inputs)
+    times = {event.key: event.self_cpu_time_total for event in profiler.key_averages()}
+    return sum(times.get(name, 0.0) for name in KERNELS) / sum(times.values())
+
+
+def published_unet() -> UNet2DConditionModel:
     return UNet2DConditionModel(**ORIGINAL_NETWORKS["unet"]).eval()
 
 
-def _inputs(unet: UNet2DConditionModel, device: str) -> tuple[torch.Tensor, ...]:
+def published_inputs(unet: UNet2DConditionModel, device: str) -> tuple[torch.Tensor, ...]:
     config = unet.config
     size = config.sample_size
     return (
