@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The model card says what the runs' own records say."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+from torch import nn
+
+from one2345_blender.training.model_card import CARD_NAME, write_model_card
+from one2345_blender.training.run_folder import LOG_NAME, PROGRESS_NAME, RunProgress
+
+PARTS = {
+    "autoencoder": ("vae",),
+    "decoder": ("vae",),
+    "elevation": ("photo_elevation",),
+    "lifter": ("photo_lifter",),
+    "views": ("unet", "image_encoder", "clip_camera_projection"),
+    "reconstruction": ("reconstruction",),
+    "segmenter": ("segmenter",),
+}
+LAST_ENTRY = {
+    "psnr_db": 25.5,
+    "scores": {"median_deg": 7.0, "mean_deg": 9.0, "within_10": 0.6},
+    "validation": {"true_iou": 0.5},
+    "iou": 0.8,
+}
+SCORE = {"psnr_db": 15.0, "input_psnr_db": 14.0, "iou": 0.6, "input_iou": 0.5}
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> dict[str, list[str]]:
+    """The table of runs, by name; the decoder's state is from before objects were counted."""
+    for number, run in enumerate(PARTS):
+        (tmp_path / run).mkdir()
+        progress = asdict(RunProgress(step=1500, images=9, seconds=7200.0, objects=1000 + number))
+        if run == "decoder":
+            del progress["objects"]
+        (tmp_path / run / PROGRESS_NAME).write_text(json.dumps(progress))
+        (tmp_path / run / LOG_NAME).write_text(json.dumps(LAST_ENTRY) + "\n")
+    networks = {part: nn.Linear(2, 1) for parts in PARTS.values() for part in parts}
+    write_model_card(tmp_path, tmp_path, networks, {"level": SCORE})
+    card = (tmp_path / CARD_NAME).read_text(encoding="utf-8")
+    cells = [line.strip("| ").split(" | ") for line in card.splitlines() if line.startswith("| ")]
+    assert ["level", "15.0", "14.0", "0.6", "0.5"] in cells
+    return {row[0]: row for row in cells if len(row) == 6}
+
+
+def test_every_network_is_listed_with_its_run(rows: dict[str, list[str]]) -> None:
+    header = rows["network"]
+    for run, parts in PARTS.items():
+        row = dict(zip(header, rows[run], strict=True))
+        assert row["parameters"] == str(3 * len(parts))
+        assert (row["steps"], row["hours"]) == ("1,500", "2.0")
+
+
+def test_objects_are_those_that_the_run_counted(rows: dict[str, list[str]]) -> None:
+    objects = {run: rows[run][rows["network"].index("objects")] for run in PARTS}
+    assert objects.pop("decoder") == "not recorded"
+    assert objects == {
+        run: f"{1000 + number:,}" for number, run in enumerate(PARTS) if run != "decoder"
+    }
