@@ -84,7 +84,6 @@ class Wheel:
     """One file to install."""
 
     name: str
-    version: str
     url: str
     sha256: str
     size_bytes: int | None
@@ -193,10 +192,8 @@ def read_lock(path: Path) -> Lock:
         content = path.read_bytes()
         document = tomllib.loads(content.decode("utf-8"))
         tool = document["tool"]["one2345"]
-        wheels = tuple(
-            _wheel(p["name"], p["version"], p["wheels"][0]) for p in document["packages"]
-        )
-        uv = _wheel("uv", "", tool["uv"]) if "uv" in tool else None
+        wheels = tuple(_wheel(p["name"], p["wheels"][0]) for p in document["packages"])
+        uv = _wheel("uv", tool["uv"]) if "uv" in tool else None
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         raise InstallError(
             "install",
@@ -213,10 +210,9 @@ def read_lock(path: Path) -> Lock:
     )
 
 
-def _wheel(name: str, version: str, entry: dict[str, Any]) -> Wheel:
+def _wheel(name: str, entry: dict[str, Any]) -> Wheel:
     wheel = Wheel(
         name=name,
-        version=version,
         url=entry["url"],
         sha256=entry["hashes"]["sha256"],
         size_bytes=entry.get("size"),
@@ -732,15 +728,19 @@ class Runner:
 
     def __init__(self, log_path: Path) -> None:
         self._log_path = log_path
-        self.tail: deque[str] = deque(maxlen=15)
 
     def __call__(
         self,
         command: Sequence[str],
-        on_line: Callable[[str], None] | None = None,
+        or_else: str,
+        *,
+        code: str = "install",
+        hint: str = "",
+        on_line: Callable[[str], None] = lambda line: None,
         **environment: str,
-    ) -> bool:
-        """True when the program ends with the status 0."""
+    ) -> None:
+        """Run it; unless it ends with the status 0, `or_else` is an error with its last words."""
+        tail: deque[str] = deque(maxlen=15)
         with (
             self._log_path.open("a", encoding="utf-8") as log,
             subprocess.Popen(
@@ -759,21 +759,18 @@ class Runner:
                 log.write(f"$ {without_credentials(' '.join(command))}\n")
                 for line in process.stdout or ():
                     log.write(without_credentials(line))
-                    self.tail.append(without_credentials(line.rstrip()))
-                    if on_line:
-                        on_line(line)
-                return process.wait() == 0
+                    tail.append(line.rstrip())
+                    on_line(line)
+                status = process.wait()
             except BaseException:
                 process.terminate()
                 raise
-
-    def failure(self, code: str, message: str, hint: str = "") -> InstallError:
-        """The error for a program that failed, with its last words."""
-        return InstallError(
-            code,
-            f"{message} The last lines of its output:\n" + "\n".join(self.tail),
-            hint=hint or f"The whole output is in {self._log_path}; run the same again.",
-        )
+        if status != 0:
+            raise InstallError(
+                code,
+                f"{or_else} The last lines of its output:\n" + "\n".join(tail),
+                hint=hint or f"The whole output is in {self._log_path}; run the same again.",
+            )
 
 
 # --- Installation: made beside, verified, then put in place -------------------------------------
@@ -877,7 +874,6 @@ class Installer:
         refuse_foreign(self.plan.target)
         stage(self.emit, "preflight")
         check_fitness(preflight(self.plan, wheelhouse=self.wheelhouse), self.emit)
-        found: dict[str, Any] = {}
         if not self.plan.is_satisfied_by(self.work.environment):
             self._build()
         stage(self.emit, "verify")
@@ -943,19 +939,18 @@ class Installer:
             return None
 
     def _create_with_uv(self, uv: str) -> None:
-        managed = managed_pythons(self.plan.target)
+        managed = str(managed_pythons(self.plan.target))
         python = self.plan.python or self.plan.python_version
         command = [uv, "venv", "--relocatable", "--no-project", "--no-config", "--python", python]
         command += ["--offline"] if self.wheelhouse else []
-        if not self.run([*command, str(self.work.environment)], UV_PYTHON_INSTALL_DIR=str(managed)):
-            raise self.run.failure("install", "uv could not make the environment.")
+        command.append(str(self.work.environment))
+        self.run(command, "uv could not make the environment.", UV_PYTHON_INSTALL_DIR=managed)
 
     def _install_with_uv(self, uv: str, wheels: Sequence[Path]) -> None:
         python = str(environment_python(self.work.environment))
         command = [uv, "pip", "install", "--offline", "--no-index", "--no-deps", "--no-config"]
         command += ["--cache-dir", str(self.work.folder / "uv-cache"), "--python", python]
-        if not self.run([*command, *map(str, wheels)]):
-            raise self.run.failure("install", "uv could not install the packages.")
+        self.run([*command, *map(str, wheels)], "uv could not install the packages.")
 
     def _create_with_venv(self) -> None:
         if self.plan.python is None:
@@ -964,9 +959,9 @@ class Installer:
                 f"Python {self.plan.python_version} is needed and not there.",
                 hint="Install it and name it with --python.",
             )
-        if not self.run([self.plan.python, "-m", "venv", str(self.work.environment)]):
-            hint = "On Debian and Ubuntu install the package python3-venv."
-            raise self.run.failure("install", "The environment could not be made.", hint)
+        command = [self.plan.python, "-m", "venv", str(self.work.environment)]
+        hint = "On Debian and Ubuntu install the package python3-venv."
+        self.run(command, "The environment could not be made.", hint=hint)
 
     def _pip(self, *arguments: str, count: int) -> None:
         """Run pip in the environment, counting what it takes up."""
@@ -981,8 +976,8 @@ class Installer:
         python = str(environment_python(self.work.environment))
         pip = [python, "-I", "-m", "pip", "install", "--no-compile", "--no-input"]
         quiet = ["--disable-pip-version-check", "--progress-bar", "off"]
-        if not self.run([*pip, *quiet, *arguments], on_line):
-            raise self.run.failure("install", "pip could not install the packages.")
+        command = [*pip, *quiet, *arguments]
+        self.run(command, "pip could not install the packages.", on_line=on_line)
 
 
 def stage(emit: Emit, name: str) -> None:
@@ -990,9 +985,16 @@ def stage(emit: Emit, name: str) -> None:
     emit({"type": "stage", "name": name, "index": STAGES.index(name), "count": len(STAGES)})
 
 
+def tell_findings(findings: Sequence[Finding], emit: Emit) -> list[dict[str, str]]:
+    """Emit the findings; what was emitted."""
+    told = [asdict(finding) for finding in findings]
+    emit({"type": "preflight", "findings": told})
+    return told
+
+
 def check_fitness(findings: Sequence[Finding], emit: Emit) -> None:
     """Report the findings; an error if one of them rules the installation out."""
-    emit({"type": "preflight", "findings": [asdict(finding) for finding in findings]})
+    tell_findings(findings, emit)
     for finding in findings:
         if finding.status == "warning":
             message = f"{finding.name}: {finding.found}. {finding.hint}"
@@ -1114,10 +1116,10 @@ def verify(environment: Path, plan: Plan, run: Runner, *, with_conversion: bool)
 
 def loaded_torch(python: str, plan: Plan, run: Runner) -> str:
     """The version that loads."""
-    code = "import torch; print('torch', torch.__version__, 'CUDA', torch.version.cuda)"
+    question = "import torch; print('torch', torch.__version__, 'CUDA', torch.version.cuda)"
     lines: list[str] = []
-    if not run([python, "-I", "-c", code], lines.append):
-        raise run.failure("verify", "PyTorch was installed but does not load.")
+    problem = "PyTorch was installed but does not load."
+    run([python, "-I", "-c", question], problem, code="verify", on_line=lines.append)
     build = next(line.rstrip() for line in lines if line.startswith("torch "))
     if build.endswith("CUDA None") != (plan.device == "cpu"):
         raise InstallError(
@@ -1132,9 +1134,9 @@ def tiny_conversion(python: str, run: Runner) -> dict[str, Any]:
     """A drawn picture becomes a mesh with the preset that ships: the doctor tries each stage."""
     began_s = time.monotonic()
     command = [python, "-s", "-m", "one2345_blender", "doctor"]
-    if not run(command, PYTHONPATH=str(HERE), PYTHONSAFEPATH="1"):
-        hint = "Install again; if that does not help, report it with the lines above."
-        raise run.failure("verify", "The packages are there, but a conversion fails.", hint)
+    problem = "The packages are there, but a conversion fails."
+    hint = "Install again; if that does not help, report it with the lines above."
+    run(command, problem, code="verify", hint=hint, PYTHONPATH=str(HERE), PYTHONSAFEPATH="1")
     return {"seconds": round(time.monotonic() - began_s, 1)}
 
 
@@ -1235,11 +1237,8 @@ def carry_out(options: argparse.Namespace, emit: Emit) -> Event:
         files = {"wheelhouse": str(target)}
         report |= {"status": "wheelhouse", **make_wheelhouse(plan, target, emit, network)}
     elif options.dry_run:
-        findings = preflight(plan, wheelhouse=options.wheelhouse)
-        is_there = plan.is_satisfied_by(target)
-        emit({"type": "preflight", "findings": [asdict(finding) for finding in findings]})
-        report["preflight"] = [asdict(finding) for finding in findings]
-        report["status"] = "complete" if is_there else "planned"
+        report["preflight"] = tell_findings(preflight(plan, wheelhouse=options.wheelhouse), emit)
+        report["status"] = "complete" if plan.is_satisfied_by(target) else "planned"
     elif plan.is_satisfied_by(target):
         report["status"] = "complete"
         if options.verify:
