@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -37,15 +38,15 @@ def draw(slots: Sequence[Slot]) -> Tensor:
     return torch.tensor([[slot.rng.normal()] for slot in slots], dtype=torch.float32)
 
 
-def line_loop(folder: Path, *, steps: int, resume: bool = False) -> TrainingLoop:
-    """The run's loop; it keeps an average of the line."""
+def line_loop(folder: Path, *, steps: int, resume: bool = False, **said: Any) -> TrainingLoop:
+    """The run's loop; it keeps an average of the line. `said`: more of the options."""
     objective = LineObjective()
     averaged = LineObjective().requires_grad_(False)
     return TrainingLoop(
         RunFolder(folder),
         objective,
         torch.optim.Adam(objective.parameters()),
-        TrainingOptions(data=folder, steps=steps, resume=resume),
+        TrainingOptions(data=folder, steps=steps, resume=resume, **said),
         batch_size=BATCH_SIZE,
         peak_rate=0.1,
         decay_fraction=0.5,

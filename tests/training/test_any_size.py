@@ -75,26 +75,29 @@ def changed(before: One2345Pipeline, after: One2345Pipeline) -> set[str]:
     }
 
 
-def test_a_preset_is_trained_further_by_two_processes(data_dir: Path, published: Path) -> None:
-    """Each process reads its share; the result is the preset with other weights where they are
-    trained, and goes on from where it was."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    training = ["-m", "one2345_blender.training", "views", "--data", str(data_dir)]
-    options = ["--start-from", str(published), "--batch-size", "4", "--shard-data", "--threads=1"]
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+def run_in_two_processes(*arguments: str) -> None:
+    """A command of the workshop under torchrun, as on two GPUs."""
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     done = subprocess.run(
-        [*command, *training, *options, "--steps=2"],
-        env=environment,
+        [sys.executable, *launcher, "-m", "one2345_blender.training", *arguments, "--threads=1"],
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         timeout=900,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_a_preset_is_trained_further_by_two_processes(data_dir: Path, published: Path) -> None:
+    """Each process reads its share; the result is the preset with other weights where they are
+    trained, and goes on from where it was."""
+    options = ["--data", str(data_dir), "--start-from", str(published), "--batch-size=4"]
+    run_in_two_processes("views", *options, "--shard-data", "--steps=2")
     progress = json.loads((data_dir / "views" / "progress.json").read_text())
     assert (progress["step"], progress["images"], progress["objects"]) == (2, 8, 2)
     after = load_pipeline(data_dir / "views" / "pipeline", CPU)
     assert changed(load_pipeline(published, CPU), after) == {"unet", "clip_camera_projection"}
-    train_views.main([*training[3:], *options[:4], "--steps=3", "--resume"])
+    train_views.main([*options, "--steps=3", "--resume"])
     progress = json.loads((data_dir / "views" / "progress.json").read_text())
     assert (progress["step"], progress["images"], progress["objects"]) == (3, 12, 2)
 
@@ -109,7 +112,7 @@ def test_views_of_a_preset_are_predicted_and_reconstructed(data_dir: Path, publi
     export = data_dir / "export"
     few = ["--num-points=300", "--num-surface-points=32", "--num-validation-objects=1"]
     arguments = [*preset, "--start-from", str(published), "--export", str(export), *few]
-    train_reconstruction.main([*arguments, "--steps=2"])
+    run_in_two_processes("reconstruction", *arguments, "--steps=2", "--batch-size=2")
     before, after = load_pipeline(published, CPU).reconstruction, load_reconstruction(export)
     assert after.config["volume_size"] == before.config["volume_size"]
     assert any(

@@ -138,6 +138,35 @@ def test_what_is_due_is_called_and_its_time_does_not_count(tmp_path: Path) -> No
     assert all(later - earlier > 0.1 for earlier, later in pairwise(called_at_s))
 
 
+def test_what_is_due_at_the_end_is_called_once(tmp_path: Path) -> None:
+    loop = line_loop(tmp_path, steps=3)
+    called: list[tuple[str, int]] = []
+    loop.every(1e9, lambda: called.append(("at the end", loop.progress.step)), at_end=True)
+    loop.every(1e9, lambda: called.append(("never", loop.progress.step)))
+    loop.take_steps(draw)
+    assert called == [("at the end", 3)]
+
+
+def test_the_user_may_say_batch_rate_and_decay(tmp_path: Path) -> None:
+    said = {"batch_size": 2 * BATCH_SIZE, "learning_rate": 0.01, "decay_fraction": 0.1}
+    loop = line_loop(tmp_path, steps=1000, **said)
+    loop.progress.step = 850
+    assert loop._set_rate() == pytest.approx(0.01)
+    loop.progress.step = 999
+    loop.take_steps(draw)
+    assert loop.progress.images == 2 * BATCH_SIZE
+
+
+def test_objects_of_the_sitting_with_most_are_remembered(tmp_path: Path) -> None:
+    loop = line_loop(tmp_path, steps=1)
+    for num_objects in (3, 7, 5):
+        loop.saw(num_objects)
+    loop.take_steps(draw)
+    again = line_loop(tmp_path, steps=2, resume=True)
+    again.saw(2)
+    assert again.progress.objects == 7
+
+
 def test_nothing_to_go_on_from_is_said(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="no saved state"):
         line_loop(tmp_path, steps=5, resume=True)
