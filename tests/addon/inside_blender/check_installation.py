@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import bpy
 import pytest
 from conftest import REAL_PYTHON
 from fault_server import Fault, FaultServer
-from tiny_release import TinyRelease
+from tiny_release import TinyRelease, wait_for
 
 from one2345_blender.addon import installation_operators, preferences
 from one2345_blender.addon.installation import INSTALLATION, offline_reason
@@ -78,11 +77,8 @@ def stalled_server(
         server.files.update({f"/{name}": data for name, data in release.wheels.items()})
         server.faults[f"/{release.payload_wheel}"] = [Fault("stall")] * 20
         INSTALLATION.run_installer("one2345.install_runtime")
-        deadline_s = time.monotonic() + 240.0
-        while INSTALLATION.state is None or not INSTALLATION.state.step:
-            assert time.monotonic() < deadline_s, INSTALLATION.state
-            INSTALLATION.step()
-            time.sleep(0.05)
+        part = runtime.with_name("runtime.work") / "wheels" / f"{release.payload_wheel}.part"
+        wait_for(lambda: part.exists() and part.stat().st_size, timeout_s=240.0)
         yield server
 
 
