@@ -131,6 +131,6 @@ def _unpredicted_rigs(data_dir: Path, output_dir: Path) -> Iterator[RigViews]:
         RigReader(data_dir, own_share(read_split(data_dir, "train")), rigs_per_asset=1),
     )
     for reader in readers:
-        while len((rigs := reader.read_new(max_assets=OBJECTS_PER_BATCH)).asset_ids):
+        while (rigs := reader.read_new(max_assets=OBJECTS_PER_BATCH)).asset_ids:
             if not any((output_dir / f"{a}.npz").is_file() for a in rigs.asset_ids):
                 yield rigs

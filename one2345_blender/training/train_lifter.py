@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import torch
@@ -20,7 +21,7 @@ from .lifting_data import (
     join_photos,
 )
 from .run_folder import RunFolder
-from .training_loop import TrainingLoop, frozen_copy, share_of
+from .training_loop import TrainingLoop, share_of
 from .training_options import TrainingOptions, parse_options
 from .validate_lifter import validate_lifter
 from .view_data import read_split, view_size_px
@@ -58,7 +59,7 @@ def train_lifter(options: TrainingOptions) -> Path:
     data, num_objects = join_photos(first), len(first)
     objective = LiftingObjective(PhotoLifter(view_size_px(options.data), num_depths=NUM_DEPTHS))
     objective.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    averaged = frozen_copy(objective)
+    averaged = copy.deepcopy(objective).eval().requires_grad_(False)
     optimizer = torch.optim.AdamW(
         objective.parameters(), betas=(0.9, 0.99), weight_decay=0.01, fused=True
     )

@@ -190,10 +190,10 @@ class ViewObjective(nn.Module):
         self._latent_scale = latent_scale
 
     def train_as_published(self) -> None:
-        """Leave the image encoder as it is, and let the UNet look its context up in full.
+        """Leave the image encoder as it is, and let the UNet attend to its context in full.
 
-        That short way of one token that `Zero123Pipeline` takes gives some weights no gradient,
-        which several processes would wait for.
+        The short way that `Zero123Pipeline` takes where that is one token gives some weights no
+        gradient, and several processes would wait for it.
         """
         self.networks["image_encoder"].requires_grad_(False)
         self.networks["unet"].set_attn_processor(AttnProcessor2_0())  # type: ignore[operator]

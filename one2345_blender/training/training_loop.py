@@ -8,12 +8,11 @@ out a batch learn what one process learns from the whole of it.
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,8 +30,6 @@ WARM_UP_STEPS = 100
 LOWEST_RATE = 0.02
 MAX_AVERAGE_DECAY = 0.998
 GRADIENT_NORM_LIMIT = 1.0
-
-Objective = TypeVar("Objective", bound=nn.Module)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +63,7 @@ class TrainingLoop:
         peak_rate: Learning rate between warm-up and decay, unless the user says.
         decay_fraction: Share of the run, at its end, in which the rate falls linearly to
             `LOWEST_RATE` of the peak, unless the user says.
-        averaged: A `frozen_copy` of `objective`, kept as the running mean of its parameters.
+        averaged: A copy of `objective`, kept as the running mean of its parameters.
 
     Raises:
         OptionError: The processes cannot share out the batch.
@@ -242,11 +239,6 @@ def own_share(names: list[str]) -> list[str]:
     """This process's part of the names, if all processes share them out."""
     state = accelerator()
     return names[state.process_index :: state.num_processes]
-
-
-def frozen_copy(objective: Objective) -> Objective:
-    """For the running mean of its parameters, to be used as it is."""
-    return copy.deepcopy(objective).eval().requires_grad_(False)
 
 
 def on_device(value: Any, device: torch.device) -> Any:

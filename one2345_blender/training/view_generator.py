@@ -12,7 +12,6 @@ from torch import nn
 
 from ..contracts.errors import OptionError
 from ..pipeline.model_cache import load_pipeline
-from ..pipeline.preset_folders import MODEL_INDEX
 from ..pipeline.zero123.pipeline_zero123 import Zero123Pipeline
 from .training_loop import accelerator
 from .view_data import view_size_px
@@ -100,7 +99,7 @@ class ViewGenerator:
         if self.preset_dir is None:
             self.zero123.save_pretrained(folder)
             return
-        if not (folder / MODEL_INDEX).is_file():
+        if folder.resolve() != self.preset_dir.resolve():
             others = shutil.ignore_patterns(*TRAINED_TOGETHER)
             shutil.copytree(self.preset_dir, folder, ignore=others, dirs_exist_ok=True)
         for name in TRAINED_TOGETHER:
