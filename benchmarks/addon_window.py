@@ -76,10 +76,10 @@ def print_stalls(found: dict[str, Any]) -> None:
         rows.append(milliseconds("… their processor time", run["own_cpu_ms"]))
     print_table(("main thread, ms", *columns), *rows)
     print_table(
-        ("job", "longest call into the add-on", "longest gaps, ms (stage)"),
+        ("job", "longest calls into the add-on, processor ms", "longest gaps, ms (stage)"),
         *(
-            (n, run["longest_call"], ", ".join(f"{ms:.0f} {at}" for ms, at in run["longest_gaps"]))
-            for n, run in enumerate(found["runs"], start=1)
+            (number, *(_listed(run[key]) for key in ("longest_calls", "longest_gaps")))
+            for number, run in enumerate(found["runs"], start=1)
         ),
     )
     print_table(
@@ -89,6 +89,10 @@ def print_stalls(found: dict[str, Any]) -> None:
             for label, run in zip(("first", "second"), found["runs"], strict=True)
         ),
     )
+
+
+def _listed(entries: list[tuple[float, str]]) -> str:
+    return ", ".join(f"{ms:.0f} {what}" for ms, what in entries)
 
 
 def print_cancel(rows: list[dict[str, Any]]) -> None:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import bpy
-import numpy as np
+
+from .preview_pixels import fill_preview
 
 _TAG = "One-2-3-45"
 
@@ -39,18 +40,6 @@ def mark_as_asset(
     metadata.description = description
     for tag in (_TAG, *fields.tags):
         metadata.tags.new(tag, skip_if_exists=True)
-    _set_preview(placed, picture_path)
+    fill_preview(placed.preview_ensure(), picture_path)
     if not bpy.app.background:
         placed.asset_generate_preview()
-
-
-def _set_preview(placed: bpy.types.Object, picture_path: Path) -> None:
-    picture = bpy.data.images.load(str(picture_path))
-    try:
-        pixels = np.zeros(4 * picture.size[0] * picture.size[1], dtype=np.float32)
-        picture.pixels.foreach_get(pixels)
-        preview = placed.preview_ensure()
-        preview.image_size = picture.size
-        preview.image_pixels_float.foreach_set(pixels)
-    finally:
-        bpy.data.images.remove(picture)

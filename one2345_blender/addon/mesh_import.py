@@ -24,10 +24,11 @@ def new_mesh(name: str, mesh: ColoredMesh) -> bpy.types.Mesh:
     data = bpy.data.meshes.new(name)
     num_faces = len(mesh.faces)
     data.vertices.add(len(mesh.vertices))
-    data.vertices.foreach_set("co", _flat(mesh.vertices, np.float32))
     data.loops.add(3 * num_faces)
-    data.loops.foreach_set("vertex_index", _flat(mesh.faces, np.int32))
     data.polygons.add(num_faces)
+    # the arrays behind `vertices` and `loops`, which would be set one element after the other
+    data.attributes["position"].data.foreach_set("vector", _flat(mesh.vertices, np.float32))
+    data.attributes[".corner_vert"].data.foreach_set("value", _flat(mesh.faces, np.int32))
     data.polygons.foreach_set("loop_start", np.arange(0, 3 * num_faces, 3, dtype=np.int32))
     data.update(calc_edges=True)
     data.shade_smooth()

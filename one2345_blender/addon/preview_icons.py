@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import bpy.utils.previews
 
 from ..client.job_queue import Job
+from .preview_pixels import fill_preview
 
 VIEW_NAMES = ("foreground", *(str(view) for view in range(8)))
 """Of the 42 pictures of a conversion, those that are shown: the cut-out and the eight views."""
@@ -28,23 +30,33 @@ class PreviewIcons:
         bpy.utils.previews.remove(self._icons)
         self._icons = None
 
-    def icon_ids(self, job: Job) -> list[int]:
-        """One for each view of the job that is there, in the order of `VIEW_NAMES`. Each call reads
-        one file at most; the others come with the next calls."""
+    def read_next(self, job: Job) -> None:
+        """Read one of the job's views that are there and not read yet; Blender draws it with its
+        next redraw of the panel."""
         assert self._icons is not None
-        paths = {Path(path).stem: path for path in job.state.preview_paths}
-        shown = [paths[name] for name in VIEW_NAMES if name in paths]
-        unread = [path for path in shown if _key(job, path) not in self._icons]
-        for path in unread[:1]:
-            # read at once: what Blender reads in the background has the whole window drawn anew
-            tuple(self._icons.load(_key(job, path), path, "IMAGE").image_size)
-        return [self._icons[_key(job, path)].icon_id for path in shown if path not in unread[1:]]
+        path = next((path for path in _shown(job) if _key(job, path) not in self._icons), None)
+        if path is not None:
+            icon = self._icons.new(_key(job, path))
+            with contextlib.suppress(RuntimeError):  # the temporary folder was cleared: no picture
+                fill_preview(icon, Path(path))
+
+    def icon_ids(self, job: Job) -> list[int]:
+        """One for each view of the job that was read, in the order of `VIEW_NAMES`."""
+        assert self._icons is not None
+        keys = (_key(job, path) for path in _shown(job))
+        return [self._icons[key].icon_id for key in keys if key in self._icons]
 
     def forget(self, job: Job) -> None:
         """Let go of a job's pictures."""
         assert self._icons is not None
         for path in job.state.preview_paths:
             self._icons.pop(_key(job, path), None)
+
+
+def _shown(job: Job) -> list[str]:
+    """The paths of those views that are there, in the order of `VIEW_NAMES`."""
+    paths = {Path(path).stem: path for path in job.state.preview_paths}
+    return [paths[name] for name in VIEW_NAMES if name in paths]
 
 
 def _key(job: Job, path: str) -> str:

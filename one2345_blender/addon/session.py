@@ -180,6 +180,8 @@ def detach() -> None:
 
 def _tick() -> float | None:
     SESSION.step()
+    if (job := SESSION.queue.current) is not None:
+        PREVIEW_ICONS.read_next(job)
     viewport.redraw_sidebars()
     if not SESSION.is_awake:
         return None

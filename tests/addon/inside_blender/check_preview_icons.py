@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The views that a running conversion shows: one more with each look."""
+"""The views that a running conversion shows: one more with each tick."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import bpy
+import numpy as np
 import pytest
 
 from one2345_blender.addon.preview_icons import PREVIEW_ICONS
+from one2345_blender.addon.preview_pixels import fill_preview
 from one2345_blender.client.job_queue import Job
 from one2345_blender.client.job_state import JobState
 from one2345_blender.contracts.job import JobSpec
@@ -23,11 +25,39 @@ def picture(folder: Path, name: str) -> str:
     return image.filepath_raw
 
 
-def test_each_look_reads_one_picture_of_those_that_are_shown(tmp_path: Path) -> None:
+def job_with(folder: Path, paths: tuple[str, ...]) -> Job:
+    spec = JobSpec(job_id="job", image_path=folder / "photo.png", output_dir=folder)
+    return Job(spec=spec, state=JobState(job_id="job", preview_paths=paths))
+
+
+def test_each_tick_reads_one_picture_of_those_that_are_shown(tmp_path: Path) -> None:
     paths = tuple(picture(tmp_path, name) for name in ("1", "foreground", "0", "0_2"))
-    spec = JobSpec(job_id="job", image_path=tmp_path / "photo.png", output_dir=tmp_path)
-    job = Job(spec=spec, state=JobState(job_id="job", preview_paths=paths))
-    looks = [PREVIEW_ICONS.icon_ids(job) for _ in range(4)]
-    assert [len(icons) for icons in looks] == [1, 2, 3, 3]
+    images = len(bpy.data.images)
+    job = job_with(tmp_path, paths)
+    counts = []
+    for _ in range(4):
+        PREVIEW_ICONS.read_next(job)
+        counts.append(len(PREVIEW_ICONS.icon_ids(job)))
+    assert counts == [1, 2, 3, 3]
+    assert len(bpy.data.images) == images
     PREVIEW_ICONS.forget(job)
-    assert len(PREVIEW_ICONS.icon_ids(job)) == 1
+    assert PREVIEW_ICONS.icon_ids(job) == []
+
+
+def test_a_picture_that_is_gone_is_asked_for_once(tmp_path: Path) -> None:
+    job = job_with(tmp_path, (str(tmp_path / "0.png"),))
+    for _ in range(2):
+        PREVIEW_ICONS.read_next(job)
+        assert len(PREVIEW_ICONS.icon_ids(job)) == 1
+
+
+def test_a_preview_shows_the_file_s_pixels(tmp_path: Path) -> None:
+    pixels = np.linspace(0.0, 1.0, 8 * 4 * 4, dtype=np.float32).round(2)
+    image = bpy.data.images.new("gradient", 8, 4, alpha=True)
+    image.pixels.foreach_set(pixels)
+    image.filepath_raw, image.file_format = str(tmp_path / "gradient.png"), "PNG"
+    image.save()
+    preview = bpy.data.materials.new("any").preview_ensure()
+    fill_preview(preview, Path(image.filepath_raw))
+    assert tuple(preview.image_size) == (8, 4)
+    assert np.allclose(preview.image_pixels_float, pixels, atol=1 / 255)

@@ -123,7 +123,7 @@ def measure_stalls_and_jobs(hand: Hand) -> Steps:
                 "longest_gaps": gaps.longest(),
                 "own_wall_ms": _summary_ms([wall for _, wall, _ in entries]),
                 "own_cpu_ms": _summary_ms([cpu for _, _, cpu in entries]),
-                "longest_call": max(entries, key=lambda entry: entry[1])[0],
+                "longest_calls": _longest_calls(entries),
                 "own_share": sum(wall for _, wall, _ in entries) / wall_s,
             }
         )
@@ -232,6 +232,12 @@ def _redraw_sidebar_at_10_hz(hand: Hand) -> Callable[[], float]:
 
     bpy.app.timers.register(redraw)
     return redraw
+
+
+def _longest_calls(entries: list[tuple[str, float, float]]) -> list[tuple[float, str]]:
+    """Milliseconds of processor time, and the function."""
+    by_cpu = sorted(((1000.0 * cpu_s, function) for function, _, cpu_s in entries), reverse=True)
+    return by_cpu[:_LONGEST]
 
 
 def _summary_ms(durations_s: list[float]) -> dict[str, float]:
