@@ -19,9 +19,13 @@ class InstallationAction(bpy.types.Operator):
 
     bl_options = _OPTIONS
     is_installer = False
-    """Of the runtime, which only an installed extension has a place for."""
+    """True: runs the installer of the runtime, for which only an extension has a place; False:
+    the download of the weights."""
     is_online = False
     """Needs the network, unless local files are named."""
+    arguments: tuple[str, ...] = ()
+    """Of the command."""
+    takes_local_files = True
 
     @classmethod
     def poll(cls, _context: bpy.types.Context) -> bool:
@@ -46,14 +50,15 @@ class InstallationAction(bpy.types.Operator):
         """From a script: return when it is done."""
         return self._run(blocks=True)
 
-    def start(self) -> None:
-        """Start the command."""
-        raise NotImplementedError
-
     def _run(self, *, blocks: bool) -> set[str]:
         session.SESSION.queue.end_processes()  # a worker keeps files of runtime and weights open
+        start, local = INSTALLATION.run_download, "--from"
+        if self.is_installer:
+            start, local = INSTALLATION.run_installer, "--wheelhouse"
+        folder = preferences.local_files() if self.takes_local_files else ""
+        given = (local, folder) if folder else ()
         try:
-            self.start()
+            start(type(self).bl_idname, *self.arguments, *given)
         except One2345Error as error:
             return give_up(self, error)
         watch()
@@ -68,15 +73,13 @@ class InstallationAction(bpy.types.Operator):
 
 
 class Removal(InstallationAction):
-    """Base: asks before it deletes."""
+    """Base: asks before it deletes, which does not take long enough to wait for it elsewhere."""
+
+    takes_local_files = False
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         """From the preferences: ask first; the answer runs `execute`."""
         return context.window_manager.invoke_confirm(self, event)
-
-    def execute(self, _context: bpy.types.Context) -> set[str]:
-        """Deleting does not take long enough to wait for it elsewhere."""
-        return self._run(blocks=True)
 
 
 class ONE2345_OT_plan_runtime(InstallationAction):
@@ -85,10 +88,7 @@ class ONE2345_OT_plan_runtime(InstallationAction):
     bl_idname = "one2345.plan_runtime"
     bl_label = "Install Runtime…"
     is_installer = True
-
-    def start(self) -> None:
-        """Ask the installer."""
-        INSTALLATION.run_installer(type(self).bl_idname, "--dry-run", *_wheelhouse())
+    arguments = ("--dry-run",)
 
 
 class ONE2345_OT_install_runtime(InstallationAction):
@@ -100,10 +100,6 @@ class ONE2345_OT_install_runtime(InstallationAction):
     is_installer = True
     is_online = True
 
-    def start(self) -> None:
-        """Start the installer."""
-        INSTALLATION.run_installer(type(self).bl_idname, *_wheelhouse())
-
 
 class ONE2345_OT_remove_runtime(Removal):
     """Delete the runtime from the extension's folder"""
@@ -111,35 +107,26 @@ class ONE2345_OT_remove_runtime(Removal):
     bl_idname = "one2345.remove_runtime"
     bl_label = "Remove Runtime"
     is_installer = True
-
-    def start(self) -> None:
-        """Start the installer."""
-        INSTALLATION.run_installer(type(self).bl_idname, "--remove")
+    arguments = ("--remove",)
 
 
 class ONE2345_OT_plan_weights(InstallationAction):
-    """Show the licences and the size of the published weights; they are not downloaded yet"""
+    """Show the licenses and the size of the published weights; they are not downloaded yet"""
 
     bl_idname = "one2345.plan_weights"
     bl_label = "Get Weights…"
     is_online = True
-
-    def start(self) -> None:
-        """Ask the hub."""
-        INSTALLATION.run_download(type(self).bl_idname, "--dry-run", *_given())
+    arguments = ("--dry-run",)
 
 
 class ONE2345_OT_download_weights(InstallationAction):
-    """Accept the licences and download the published weights. It can be cancelled, and goes on
+    """Accept the licenses and download the published weights. It can be cancelled, and goes on
     the next time"""
 
     bl_idname = "one2345.download_weights"
-    bl_label = "Accept Licences and Download"
+    bl_label = "Accept Licenses and Download"
     is_online = True
-
-    def start(self) -> None:
-        """Start the download."""
-        INSTALLATION.run_download(type(self).bl_idname, "--accept-licences", *_given())
+    arguments = ("--accept-licences",)
 
 
 class ONE2345_OT_remove_weights(Removal):
@@ -147,10 +134,7 @@ class ONE2345_OT_remove_weights(Removal):
 
     bl_idname = "one2345.remove_weights"
     bl_label = "Remove Weights"
-
-    def start(self) -> None:
-        """Start the removal."""
-        INSTALLATION.run_download(type(self).bl_idname, "--remove")
+    arguments = ("--remove",)
 
 
 class ONE2345_OT_cancel_installation(bpy.types.Operator):
@@ -163,7 +147,10 @@ class ONE2345_OT_cancel_installation(bpy.types.Operator):
     @classmethod
     def poll(cls, _context: bpy.types.Context) -> bool:
         """Only while something is under way."""
-        return INSTALLATION.is_busy
+        if not INSTALLATION.is_busy:
+            cls.poll_message_set("No installation is under way")
+            return False
+        return True
 
     def execute(self, _context: bpy.types.Context) -> set[str]:
         """Ask it to end."""
@@ -180,11 +167,3 @@ CLASSES: tuple[type, ...] = (
     ONE2345_OT_remove_weights,
     ONE2345_OT_cancel_installation,
 )
-
-
-def _wheelhouse() -> tuple[str, ...]:
-    return ("--wheelhouse", folder) if (folder := preferences.local_files()) else ()
-
-
-def _given() -> tuple[str, ...]:
-    return ("--from", folder) if (folder := preferences.local_files()) else ()

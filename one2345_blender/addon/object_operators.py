@@ -101,7 +101,7 @@ class ONE2345_OT_another_seed(OnConvertedObject, bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Queue it with the object's own options and the panel's quality and resolution."""
-        placed, chosen = context.active_object, settings(context)
+        placed, chosen = context.active_object, settings(context).operator_options()
         scale = placed["one2345_scale"]
         is_given = (
             not placed["one2345_elevation_estimated"]
@@ -117,8 +117,8 @@ class ONE2345_OT_another_seed(OnConvertedObject, bpy.types.Operator):
             seed=(placed["one2345_seed"] + 1) % (MAX_SEED + 1),
             estimate_elevation=not is_given,
             elevation_deg=placed["one2345_elevation_deg"],
-            grid_resolution=chosen.grid_resolution,
-            quality=chosen.quality,
+            grid_resolution=chosen["grid_resolution"],
+            quality=chosen["quality"],
             scale=scale,
             location=point_in_row(placed.matrix_world.translation, 1, scale=scale),
         )

@@ -27,7 +27,7 @@ from .reports import give_up
 
 
 class ONE2345_OT_image_to_mesh(PictureFiles, ConversionOptions, bpy.types.Operator):
-    """Turn the photo of an object into a coloured mesh, with a camera that matches the photo"""
+    """Turn the photo of an object into a colored mesh, with a camera that matches the photo"""
 
     bl_idname = "one2345.image_to_mesh"
     bl_label = "Image to Mesh"

@@ -5,7 +5,7 @@ from typing import Any
 
 import bpy
 
-from ..contracts.job import MAX_SEED, REFERENCE_SAMPLER
+from ..contracts.job import MAX_GRID_RESOLUTION, MAX_SEED, REFERENCE_SAMPLER
 from .asset import AssetFields
 
 PRESET_RESOLUTION = 0
@@ -40,17 +40,19 @@ class ConversionOptions:
         default=True,
     )
     elevation_deg: bpy.props.FloatProperty(
-        name="Elevation",
+        name="Elevation (°)",
         description="How far above the horizon the photo's camera stood, degrees",
         soft_min=-90.0,
         soft_max=90.0,
         default=20.0,
+        precision=1,
+        step=100,
     )
     grid_resolution: bpy.props.IntProperty(
         name="Resolution",
         description="Samples along each axis of the volume, 16 to 512; 0: as the preset says",
         soft_min=PRESET_RESOLUTION,
-        soft_max=512,
+        soft_max=MAX_GRID_RESOLUTION,
         default=PRESET_RESOLUTION,
     )
     quality: bpy.props.EnumProperty(
@@ -87,16 +89,11 @@ class ConversionOptions:
         name="Author", description="Who made the asset; the asset browser shows it"
     )
     asset_license: bpy.props.StringProperty(
-        name="Licence", description="Under which terms others may use the asset"
+        name="License", description="Under which terms others may use the asset"
     )
     asset_tags: bpy.props.StringProperty(
         name="Tags", description="Words to find the asset by, separated by commas"
     )
-
-
-def option_values(chosen: Any) -> dict[str, Any]:
-    """The options and the preset of the panel's settings, as properties of the operator."""
-    return {name: getattr(chosen, name) for name in ("preset", *ConversionOptions.__annotations__)}
 
 
 def asset_fields(chosen: ConversionOptions) -> AssetFields | None:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import ClassVar
 
 import bpy
@@ -10,7 +12,9 @@ from bpy.app.translations import pgettext_iface as iface_
 
 from ..client.job_queue import Job
 from ..client.job_state import JobStatus
+from ..contracts.errors import EnvironmentMissingError
 from . import session, texts
+from .installation import worker_python
 from .job_operators import (
     ONE2345_OT_cancel,
     ONE2345_OT_forget,
@@ -25,7 +29,7 @@ from .object_operators import (
     is_on_converted_object,
 )
 from .operators import ONE2345_OT_image_to_mesh
-from .options import option_values
+from .package_id import ROOT_PACKAGE, is_extension
 from .picture_operators import ONE2345_OT_paste_picture
 from .preview_icons import PREVIEW_ICONS
 from .properties import settings
@@ -40,6 +44,7 @@ _STATUS_ICONS = {
     JobStatus.FAILED: "ERROR",
 }
 _VIEW_ICON_SCALE = 2.6
+_ASSET_FIELDS = ("asset_author", "asset_license", "asset_tags")
 
 
 class InSidebar:
@@ -65,7 +70,15 @@ class ONE2345_PT_main(InSidebar, bpy.types.Panel):
         layout.use_property_split = True
         layout.use_property_decorate = False
         layout.prop(chosen, "preset")
+        missing = _missing_runtime()
+        if missing:
+            box = layout.box()
+            texts.draw_wrapped(box, missing, icon="INFO")
+            if is_extension():
+                show = box.operator("preferences.addon_show", text="Open Preferences")
+                show.module = ROOT_PACKAGE
         row = layout.row()
+        row.enabled = not missing
         row.scale_y = 1.4
         operator = row.operator(
             ONE2345_OT_image_to_mesh.bl_idname,
@@ -73,7 +86,7 @@ class ONE2345_PT_main(InSidebar, bpy.types.Panel):
             icon="MESH_MONKEY",
         )
         operator.image = chosen.image.name if chosen.image else ""
-        for name, value in option_values(chosen).items():
+        for name, value in chosen.operator_options().items():
             setattr(operator, name, value)
         current = session.SESSION.queue.current
         if current is not None:
@@ -89,10 +102,9 @@ class SettingsPanel(InSidebar):
     bl_options = {"DEFAULT_CLOSED"}  # noqa: RUF012 - Blender's convention
 
     shown: ClassVar[tuple[str, ...]]
-    """Names of the settings; the last is a switch."""
-    shown_for_switch: ClassVar[tuple[str, ...]]
-    """Names of those that matter only while the switch is as `switch_value` says."""
-    switch_value: ClassVar[bool]
+    """Names of the settings."""
+    matters_while: ClassVar[Mapping[str, tuple[str, bool]]]
+    """By setting: the switch that it depends on, and how that must stand."""
 
     layout: bpy.types.UILayout
     """Blender's."""
@@ -104,11 +116,11 @@ class SettingsPanel(InSidebar):
         layout.use_property_decorate = False
         chosen = settings(context)
         for name in self.shown:
-            layout.prop(chosen, name)
-        column = layout.column()
-        column.enabled = getattr(chosen, self.shown[-1]) is self.switch_value
-        for name in self.shown_for_switch:
-            column.prop(chosen, name)
+            row = layout.row()
+            if name in self.matters_while:
+                switch, value = self.matters_while[name]
+                row.enabled = getattr(chosen, switch) is value
+            row.prop(chosen, name)
 
 
 class ONE2345_PT_options(SettingsPanel, bpy.types.Panel):
@@ -116,9 +128,17 @@ class ONE2345_PT_options(SettingsPanel, bpy.types.Panel):
 
     bl_label = "Options"
 
-    shown = ("seed", "quality", "grid_resolution", "estimate_elevation")
-    shown_for_switch = ("elevation_deg",)
-    switch_value = False
+    shown = (
+        *("seed", "quality"),
+        *("use_preset_resolution", "grid_resolution"),
+        *("estimate_elevation", "elevation_deg"),
+    )
+    matters_while = MappingProxyType(
+        {
+            "grid_resolution": ("use_preset_resolution", False),
+            "elevation_deg": ("estimate_elevation", False),
+        }
+    )
 
 
 class ONE2345_PT_output(SettingsPanel, bpy.types.Panel):
@@ -126,9 +146,8 @@ class ONE2345_PT_output(SettingsPanel, bpy.types.Panel):
 
     bl_label = "Output"
 
-    shown = ("scale", "use_collection", "mark_asset")
-    shown_for_switch = ("asset_author", "asset_license", "asset_tags")
-    switch_value = True
+    shown = ("scale", "use_collection", "mark_asset", *_ASSET_FIELDS)
+    matters_while = MappingProxyType(dict.fromkeys(_ASSET_FIELDS, ("mark_asset", True)))
 
 
 class ONE2345_PT_result(InSidebar, bpy.types.Panel):
@@ -196,6 +215,15 @@ class ONE2345_PT_queue(InSidebar, bpy.types.Panel):
         row = self.layout.row(align=True)
         row.operator(ONE2345_OT_forget.bl_idname, icon="TRASH")
         row.operator(ONE2345_OT_unload.bl_idname, icon="MEMORY")
+
+
+def _missing_runtime() -> str:
+    """Why no conversion can run yet; empty: one can."""
+    try:
+        worker_python()
+    except EnvironmentMissingError as error:
+        return error.message
+    return ""
 
 
 def _draw_progress(layout: bpy.types.UILayout, job: Job) -> None:

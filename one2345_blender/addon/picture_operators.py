@@ -4,7 +4,6 @@
 import bpy
 
 from .operators import start_conversion
-from .options import option_values
 from .picture_files import PICTURE_EXTENSIONS, PictureFiles
 from .properties import settings
 from .reports import give_up
@@ -38,7 +37,7 @@ class ONE2345_OT_drop_pictures(PictureFiles, bpy.types.Operator):
         start_conversion(
             directory=self.directory,
             files=[{"name": path.name} for path in paths],
-            **option_values(chosen),
+            **chosen.operator_options(),
         )
         return {"FINISHED"}
 

@@ -52,7 +52,7 @@ class PreferenceValues:
         step=50,
     )
     idle_minutes: bpy.props.IntProperty(
-        name="Keep Networks Loaded",
+        name="Keep Networks Loaded (min)",
         description="Minutes after which an idle worker ends and gives its memory back. The next "
         "conversion then loads the networks again",
         default=DEFAULT_IDLE_MINUTES,

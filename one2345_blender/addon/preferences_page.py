@@ -18,6 +18,7 @@ from .installation import PUBLISHED_PRESET, SIZES, worker_python
 from .installation_box import draw_installation
 from .job_operators import ONE2345_OT_unload
 from .package_id import ROOT_PACKAGE
+from .properties import PRESET_NAMES
 from .self_test import ONE2345_OT_self_test, outcome, self_test_job
 
 
@@ -29,10 +30,6 @@ class ONE2345_AP_preferences(preferences.PreferenceValues, bpy.types.AddonPrefer
     def draw(self, _context: bpy.types.Context) -> None:
         """Draw the page."""
         layout = self.layout
-        column = layout.column()
-        column.use_property_split = True
-        for name in preferences.PreferenceValues.__annotations__:
-            column.prop(self, name)
         box = layout.box()
         runtime, *weights = places()
         for place in (runtime, *weights):
@@ -40,8 +37,12 @@ class ONE2345_AP_preferences(preferences.PreferenceValues, bpy.types.AddonPrefer
         draw_installation(
             box,
             has_runtime=runtime.folder is not None and runtime.folder == preferences.runtime_dir(),
-            has_weights=any(p.name == PUBLISHED_PRESET and not p.is_missing for p in weights),
+            has_weights=_weights(PUBLISHED_PRESET).folder is not None,
         )
+        column = layout.column()
+        column.use_property_split = True
+        for name in preferences.PreferenceValues.__annotations__:
+            column.prop(self, name)
         row = layout.row()
         row.operator(ONE2345_OT_self_test.bl_idname, icon="PLAY")
         row.operator(ONE2345_OT_copy_diagnostics.bl_idname, icon="COPYDOWN")
@@ -61,6 +62,7 @@ class Place:
     folder: Path | None = None
     """What is measured; None: nothing, or not ours."""
     is_missing: bool = False
+    """Nothing works without it."""
 
 
 def places() -> list[Place]:
@@ -80,10 +82,12 @@ def _runtime() -> Place:
 
 
 def _weights(preset: str) -> Place:
+    """Those of a preset; only the embedded ones come with the extension."""
+    name, _ = PRESET_NAMES[preset]
     for folder in (packaged_preset(preset), user_presets_folder() / preset):
         if folder.is_dir():
-            return Place(name=preset, text=str(folder), folder=folder)
-    return Place(name=preset, text=iface_("Not on this machine"), is_missing=True)
+            return Place(name=name, text=str(folder), folder=folder)
+    return Place(name=name, text=iface_("Not on this machine"))
 
 
 def _draw_place(layout: bpy.types.UILayout, place: Place) -> None:

@@ -1,17 +1,20 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The panel's settings, kept in the scene."""
 
+from typing import Any
+
 import bpy
 
-from ..contracts.job import PRESETS
-from .options import ConversionOptions
+from ..contracts.job import MAX_GRID_RESOLUTION, MIN_GRID_RESOLUTION, PRESETS
+from .options import PRESET_RESOLUTION, ConversionOptions
 
 SCENE_ATTRIBUTE = "one2345"
 
-_PRESET_NAMES = {
+PRESET_NAMES = {
     "embedded": ("Embedded", "Small networks that ship with the extension; seconds on a CPU"),
     "zero123-xl": ("Zero123-XL", "The published weights; a GPU and a download"),
 }
+"""Name and description by preset."""
 
 
 class ONE2345_PG_settings(ConversionOptions, bpy.types.PropertyGroup):
@@ -22,11 +25,31 @@ class ONE2345_PG_settings(ConversionOptions, bpy.types.PropertyGroup):
         description="The picture of one object, whole, seen a little from above",
         type=bpy.types.Image,
     )
+    use_preset_resolution: bpy.props.BoolProperty(
+        name="Preset's Resolution",
+        description="Make the mesh as fine as the preset says; off: take the resolution below",
+        default=True,
+    )
+    grid_resolution: bpy.props.IntProperty(
+        name="Resolution",
+        description="Samples along each axis of the volume; more make a finer mesh and take longer",
+        min=MIN_GRID_RESOLUTION,
+        max=MAX_GRID_RESOLUTION,
+        default=128,
+    )
     preset: bpy.props.EnumProperty(
         name="Preset",
         description="The weights that are used",
-        items=[(preset, *_PRESET_NAMES[preset]) for preset in PRESETS],
+        items=[(preset, *PRESET_NAMES[preset]) for preset in PRESETS],
     )
+
+    def operator_options(self) -> dict[str, Any]:
+        """The settings as properties of the operator; the picture is not among them."""
+        names = ("preset", *ConversionOptions.__annotations__)
+        values = {name: getattr(self, name) for name in names}
+        if self.use_preset_resolution:
+            values["grid_resolution"] = PRESET_RESOLUTION
+        return values
 
 
 def attach() -> None:

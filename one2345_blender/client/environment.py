@@ -65,7 +65,7 @@ def find_worker_python(
     if runtime_dir is not None and (runtime_dir / _RUNTIME_IS_COMPLETE).is_file():
         return runtime_dir / _RUNTIME_PYTHON
     raise EnvironmentMissingError(
-        "No Python environment for the One-2-3-45 worker is set up.",
+        "The runtime of One-2-3-45 is not installed, and no other Python is chosen.",
         hint="Press Install Runtime under Preferences > Add-ons > One-2-3-45, or choose there a "
         "Python that has the [pipeline] requirements, or name it in the environment variable "
         f"{PYTHON_VARIABLE}.",

@@ -18,6 +18,7 @@ FAST_SAMPLER = "fast"
 """A solver of higher order: fewer evaluations for nearly the same views."""
 SAMPLERS = (REFERENCE_SAMPLER, FAST_SAMPLER)
 MAX_SEED = 2**31 - 1
+MIN_GRID_RESOLUTION, MAX_GRID_RESOLUTION = 16, 512
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +70,8 @@ class JobSpec:
         if self.guidance_scale is not None:
             _check_float("guidance_scale", self.guidance_scale, 0.0, 50.0)
         if self.grid_resolution is not None:
-            _check_int("grid_resolution", self.grid_resolution, 16, 512)
+            limits = MIN_GRID_RESOLUTION, MAX_GRID_RESOLUTION
+            _check_int("grid_resolution", self.grid_resolution, *limits)
         if self.memory_limit_gb is not None:
             _check_float("memory_limit_gb", self.memory_limit_gb, 0.1, 10_000.0)
         if not self.preset:

@@ -45,6 +45,7 @@ def check_what_the_sub_panels_hold_goes_to_the_job(hand: Hand) -> Steps:
     yield from jobs.choose_picture(hand)
     chosen = jobs.settings()
     chosen.seed, chosen.quality = 5, "FINE"
+    chosen.use_preset_resolution, chosen.grid_resolution = False, 64
     chosen.estimate_elevation, chosen.elevation_deg = False, 35.0
     chosen.mark_asset, chosen.asset_tags = True, "cup, red"
     yield from hand.screenshot("options")
@@ -52,6 +53,7 @@ def check_what_the_sub_panels_hold_goes_to_the_job(hand: Hand) -> Steps:
     yield from wait_until(lambda: jobs.PHOTO.stem in bpy.data.objects, within_s=60, what="the job")
     spec = jobs.all_jobs()[-1].spec
     assert (spec.seed, spec.steps_scale, spec.elevation_deg) == (5, 2.0, 35.0)
+    assert spec.grid_resolution == 64
     tags = {tag.name for tag in bpy.data.objects[jobs.PHOTO.stem].asset_data.tags}
     assert {"cup", "red"} <= tags
 

@@ -20,6 +20,22 @@ def _open_preferences(hand: Hand) -> Steps:
     yield 0.5
 
 
+def check_the_panel_leads_to_the_page(hand: Hand) -> Steps:
+    """Without a runtime the panel says so, and one button shows where it can be had."""
+    del os.environ["ONE2345_PYTHON"]
+    yield from hand.open_tab()
+    yield from hand.screenshot("runtime_missing")
+    yield from hand.press_button("preferences.addon_show")
+    yield from wait_until(_is_page_open, within_s=20, what="the preferences")
+
+
+def _is_page_open() -> bool:
+    preferences = bpy.context.preferences
+    windows = bpy.context.window_manager.windows
+    shown = (area.type for window in windows for area in window.screen.areas)
+    return "PREFERENCES" in shown and preferences.active_section in ("ADDONS", "EXTENSIONS")
+
+
 def check_what_the_runtime_costs(hand: Hand) -> Steps:
     """On a machine without a runtime: read the cost; agreeing to it needs online access."""
     installation = jobs.room("addon.installation").INSTALLATION
