@@ -50,6 +50,8 @@ class Attempt:
         return replace(self.mesh, vertices=self.mesh.vertices * np.float32(self.world_from_mesh))
 
 
+PIPELINE = "whole pipeline"
+"""Name of the method that is judged."""
 Method = Callable[[TrueObject], Attempt]
 
 
@@ -88,17 +90,15 @@ def whole_pipeline(
     return convert
 
 
-def true_views(pipeline: One2345Pipeline) -> Method:
-    """The reconstruction alone, from rendered near views with their true cameras."""
+def true_views(pipeline: One2345Pipeline, chosen: Callable[[PosedImages], PosedImages]) -> Method:
+    """The reconstruction alone, from the `chosen` ones of 40 renders with their true cameras."""
 
     def reconstruct(truth: TrueObject) -> Attempt:
         cameras = method_rig(method_viewpoints(truth.elevation_deg), truth.rgb.shape[2])
         views = PosedImages(rgb=truth.rgb, cameras=cameras, reference_c2w=cameras.c2w[0])
         record = JobRecord(ignore_events)
         try:
-            mesh = pipeline.reconstruct(
-                pipeline.source_views(views), pipeline.config.grid_resolution, record
-            )
+            mesh = pipeline.reconstruct(chosen(views), pipeline.config.grid_resolution, record)
         except EmptySurfaceError:
             return replace(_nothing(truth), seconds=record.total_seconds())
         return replace(_nothing(truth), mesh=mesh, seconds=record.total_seconds())

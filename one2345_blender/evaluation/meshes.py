@@ -21,7 +21,9 @@ from ..pipeline.process_memory import peak_memory_bytes
 from ..pipeline.result_files import write_json
 from ..training.assets_command import MANIFEST_PATH, PACKAGES_DIR
 from ..training.framing import VIEW_SIZE_PX
+from .ablation import ablations
 from .attempts import (
+    PIPELINE,
     Attempt,
     Method,
     outline_hull,
@@ -37,7 +39,7 @@ from .score_table import markdown_table, remarks, summarise
 from .test_sets import model_file_objects, rendered_objects
 from .truth import SIDE_VIEWPOINTS, TrueObject
 
-PIPELINE, TRUE_VIEWS, REPEATED = "whole pipeline", "true views", "input repeated"
+TRUE_VIEWS, REPEATED = "true views", "input repeated"
 SIMPLE_METHODS: dict[str, Method] = {
     "visual hull of the input": outline_hull,
     "ellipsoid of the true size": true_ellipsoid,
@@ -100,6 +102,9 @@ def _parse(argv: list[str]) -> argparse.Namespace:
         "--elevation-error-deg", type=float, help="give the true elevation, wrong by so much"
     )
     parser.add_argument("--clip", type=Path, help="folder of a CLIP vision model, for one column")
+    parser.add_argument(
+        "--ablation", action="store_true", help="what each part brings, in place of baselines"
+    )
     parser.add_argument("--baselines-only", action="store_true", help="only what needs no network")
     return parser.parse_args(argv)
 
@@ -109,8 +114,14 @@ def _methods(args: argparse.Namespace) -> tuple[dict[str, Method], int]:
     if args.baselines_only:
         return SIMPLE_METHODS, VIEW_SIZE_PX
     pipeline = ModelCache().get(args.preset, args.device)
+    if args.ablation:
+        return ablations(pipeline, seed=args.seed), pipeline.view_size_px
     convert = whole_pipeline(pipeline, seed=args.seed, elevation_error_deg=args.elevation_error_deg)
-    methods = {PIPELINE: convert, TRUE_VIEWS: true_views(pipeline), **SIMPLE_METHODS}
+    methods = {
+        PIPELINE: convert,
+        TRUE_VIEWS: true_views(pipeline, pipeline.source_views),
+        **SIMPLE_METHODS,
+    }
     return methods, pipeline.view_size_px
 
 

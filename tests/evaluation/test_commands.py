@@ -57,6 +57,28 @@ def test_meshes_scores_the_pipeline_its_second_half_and_the_baselines(
     assert np.asarray(sheet)[:, :VIEW_SIZE_PX].min() < 200
 
 
+def test_the_ablation_starts_from_the_whole_pipeline(crate_set, tiny_preset, tmp_path):
+    preset = ["--preset", str(tiny_preset), "--device", "cpu"]
+    means = []
+    for name, options in (("plain", []), ("ablation", ["--ablation"])):
+        meshes.main([*mesh_arguments(crate_set, tmp_path / name), *preset, *options])
+        means.append(json.loads((tmp_path / name / meshes.REPORT_JSON).read_text())["means"])
+    plain, ablation = means
+    for score in ("f_05", "silhouette_iou", "elevation_error_deg"):
+        assert ablation[meshes.PIPELINE][score] == plain[meshes.PIPELINE][score]
+        assert ablation["32 true near views"][score] == plain[meshes.TRUE_VIEWS][score]
+    errors_deg = {
+        name: row["elevation_error_deg"] for name, row in ablation.items() if "elevation" in name
+    }
+    assert errors_deg["elevation given"] == pytest.approx(0.0, abs=1e-3)
+    assert errors_deg["elevation wrong by +20"] == pytest.approx(20.0, abs=1e-3)
+    assert errors_deg["elevation wrong by -30"] == pytest.approx(30.0, abs=1e-3)
+    truths = [
+        ablation[name]["novel_psnr_db"] for name in ("8 true stage-1 views", "32 true near views")
+    ]
+    assert truths[0] != truths[1]
+
+
 def test_baselines_need_no_preset(crate_set, tmp_path):
     meshes.main([*mesh_arguments(crate_set, tmp_path), "--baselines-only"])
     means = json.loads((tmp_path / meshes.REPORT_JSON).read_text())["means"]
