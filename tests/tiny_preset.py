@@ -80,6 +80,7 @@ def save_tiny_preset(folder: Path, *, lifts_photo: bool = False) -> Path:
         photo_elevation=PhotoElevation(32, width=(8, 8), hidden=8) if lifts_photo else None,
         resynthesises_input=not lifts_photo,
         reconstructs_from_input=lifts_photo,
+        elevation_source="photo" if lifts_photo else "near_views",
         num_inference_steps_stage1=2,
         num_inference_steps_stage2=2,
         grid_resolution=24,

@@ -122,6 +122,11 @@ class ElevationEstimate:
     num_matches: int = 0
     """Matches that agree with the estimate."""
 
+    @classmethod
+    def given(cls, elevation_deg: float) -> ElevationEstimate:
+        """What the user says."""
+        return cls(elevation_deg=elevation_deg, is_estimated=False, confidence=1.0)
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunReport:

@@ -12,6 +12,7 @@ from ..contracts.errors import EmptySurfaceError
 from ..contracts.job import ElevationEstimate
 from ..contracts.progress import ignore_events
 from ..pipeline.foreground import ForegroundImage
+from ..pipeline.lifting.guessed_object import GuessedObject
 from ..pipeline.photo_evidence import PhotoEvidence
 from ..pipeline.pipeline_one2345 import One2345Pipeline
 from ..pipeline.view_schedule import NUM_STAGE1_VIEWS
@@ -23,6 +24,7 @@ ELEVATION_ERRORS_DEG = (-30, -20, -10, 0, 10, 20, 30)
 
 ChosenViews = Callable[[PosedImages], PosedImages]
 ChosenEvidence = Callable[[PhotoEvidence], PhotoEvidence]
+_Synthesised = tuple[ForegroundImage, GuessedObject | None, PosedImages, ElevationEstimate]
 
 
 def ablations(pipeline: One2345Pipeline, *, seed: int) -> dict[str, Method]:
@@ -71,15 +73,14 @@ class _Predicted:
     pipeline: One2345Pipeline
     seed: int
     _asset_id: str | None = None
-    _latest: tuple[ForegroundImage, PosedImages, ElevationEstimate] | None = field(
-        default=None, repr=False
-    )
+    _latest: _Synthesised | None = field(default=None, repr=False)
 
-    def of(self, truth: TrueObject) -> tuple[ForegroundImage, PosedImages, ElevationEstimate]:
+    def of(self, truth: TrueObject) -> _Synthesised:
         if self._latest is None or self._asset_id != truth.asset_id:
             photo = self.pipeline.prepare(rgba_from_render(truth.rgb[0], truth.mask))
             two_stages = self.pipeline.two_stages(photo, seed=self.seed)
-            self._latest = (photo, *self.pipeline.synthesise(two_stages, None))
+            synthesised = self.pipeline.synthesise(two_stages, None)
+            self._latest = (photo, two_stages.guessed, *synthesised)
             self._asset_id = truth.asset_id
         return self._latest
 
@@ -88,7 +89,7 @@ def _reconstructed(
     predicted: _Predicted, views: ChosenViews, evidence: ChosenEvidence, truth: TrueObject
 ) -> Attempt:
     pipeline = predicted.pipeline
-    photo, synthesised, elevation = predicted.of(truth)
+    photo, guessed, synthesised, elevation = predicted.of(truth)
     _, _, side_px = photo.crop_box_px
     attempt = Attempt(
         mesh=None,
@@ -104,7 +105,7 @@ def _reconstructed(
             views(synthesised),
             pipeline.config.grid_resolution,
             ignore_events,
-            evidence(pipeline.evidence(photo, elevation.elevation_deg)),
+            evidence(pipeline.evidence(photo, elevation, guessed)),
         )
     except EmptySurfaceError:
         return attempt

@@ -42,7 +42,7 @@ def main(argv: list[str]) -> None:
         photo = pipeline.prepare(rgba_from_render(rigs.rgb[0, 0], rigs.mask[0, 0]))
         two_stages = pipeline.two_stages(photo, seed=0)
         if two_stages.guessed is not None:
-            errors["photo"].append(abs(two_stages.guessed.elevation_deg - truth_deg))
+            errors["photo"].append(abs(two_stages.guessed.elevation.elevation_deg - truth_deg))
         if not args.photo_only:
             _, predicted = two_stages.views_with_near_views(
                 LEVEL_OFFSETS[:2], first_view=0, stage="views_stage1"

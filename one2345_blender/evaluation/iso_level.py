@@ -41,8 +41,9 @@ def main(argv: list[str]) -> None:
         viewpoints = method_viewpoints(elevation_deg)
         photo = pipeline.prepare(rgba_from_render(rigs.rgb[0, 0], rigs.mask[0, 0]))
         two_stages = pipeline.two_stages(photo, seed=0, elevation_deg=elevation_deg)
-        views, _ = pipeline.synthesise(two_stages, elevation_deg)
-        evidence = PhotoEvidence(guess=pipeline.evidence(photo, elevation_deg).guess)
+        views, elevation = pipeline.synthesise(two_stages, elevation_deg)
+        evidence = pipeline.evidence(photo, elevation, two_stages.guessed)
+        evidence = PhotoEvidence(guess=evidence.guess)
         for iso_level in args.levels:
             pipeline.reconstruction.register_to_config(iso_level=iso_level)
             try:

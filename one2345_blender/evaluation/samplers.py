@@ -176,14 +176,14 @@ def sample(pipeline: One2345Pipeline, truth: TrueObject, setting: Setting) -> Sa
         steps_stage1=setting.steps[0],
         steps_stage2=setting.steps[1],
     )
-    views, _ = pipeline.synthesise(two_stages, truth.elevation_deg)
+    views, elevation = pipeline.synthesise(two_stages, truth.elevation_deg)
     cpu_s = time.process_time() - began
     try:
         mesh = pipeline.reconstruct(
             pipeline.source_views(views),
             pipeline.config.grid_resolution,
             ignore_events,
-            PhotoEvidence(guess=pipeline.evidence(photo, truth.elevation_deg).guess),
+            PhotoEvidence(guess=pipeline.evidence(photo, elevation, two_stages.guessed).guess),
         )
     except EmptySurfaceError:
         return Sampled(rgb=views.rgb, f_05=0.0, cpu_s=cpu_s)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from transformers import CLIPVisionModelWithProjection
 
 from ..contracts.cameras import PosedImages, method_rig
+from ..contracts.errors import OptionError
 from ..contracts.job import FAST_SAMPLER, REFERENCE_SAMPLER, ElevationEstimate
 from ..contracts.mesh import ColoredMesh
 from ..contracts.progress import (
@@ -21,7 +22,7 @@ from ..contracts.progress import (
     ViewReady,
     ignore_events,
 )
-from .elevation import MIN_CONFIDENCE, assumption_warning, estimate_elevation
+from .elevation import assumption_warning, estimate_elevation
 from .foreground import ForegroundImage, prepare_foreground, segment
 from .lifting.guessed_object import GuessedObject, guess_object
 from .lifting.photo_elevation import PhotoElevation
@@ -85,7 +86,8 @@ class One2345Pipeline(DiffusionPipeline):
         fills_input_silhouette: Whether a thin layer is put where that outline would stay empty.
         colors_from_input: Whether the surface that the photo shows gets the photo's colours. In the
             original all colours are the near views'.
-        min_elevation_confidence: Estimates of the elevation below it are not believed.
+        elevation_source: `near_views` as in the original, or `photo`: what `photo_elevation` says.
+            A small Zero123's near views agree on hardly any elevation.
         grid_resolution: Samples of the signed distance field along each axis.
     """
 
@@ -120,10 +122,15 @@ class One2345Pipeline(DiffusionPipeline):
         carves_input_silhouette: bool = False,
         fills_input_silhouette: bool = False,
         colors_from_input: bool = False,
-        min_elevation_confidence: float = MIN_CONFIDENCE,
+        elevation_source: Literal["near_views", "photo"] = "near_views",
         grid_resolution: int = 256,
     ) -> None:
         super().__init__()
+        if elevation_source == "photo" and (photo_lifter is None or photo_elevation is None):
+            raise OptionError(
+                "elevation_source 'photo' needs photo_lifter and photo_elevation, one is missing.",
+                hint="Use 'near_views', or a preset with these networks.",
+            )
         self.register_modules(
             unet=unet,
             vae=vae,
@@ -151,7 +158,7 @@ class One2345Pipeline(DiffusionPipeline):
             carves_input_silhouette=carves_input_silhouette,
             fills_input_silhouette=fills_input_silhouette,
             colors_from_input=colors_from_input,
-            min_elevation_confidence=min_elevation_confidence,
+            elevation_source=elevation_source,
             grid_resolution=grid_resolution,
         )
 
@@ -267,7 +274,7 @@ class One2345Pipeline(DiffusionPipeline):
             self.source_views(views),
             grid_resolution or self.config.grid_resolution,
             on_event,
-            self.evidence(foreground, elevation.elevation_deg),
+            self.evidence(foreground, elevation, two_stages.guessed),
         )
         return One2345Output(mesh=mesh, views=views, elevation=elevation, foreground=foreground)
 
@@ -315,15 +322,21 @@ class One2345Pipeline(DiffusionPipeline):
             self.photo_lifter, self.photo_elevation, photo.rgb, photo.mask, elevation_deg
         )
 
-    def evidence(self, photo: ForegroundImage, elevation_deg: float) -> PhotoEvidence:
+    def evidence(
+        self,
+        photo: ForegroundImage,
+        elevation: ElevationEstimate,
+        guessed: GuessedObject | None,
+    ) -> PhotoEvidence:
         """What of the photo, taken from this elevation, the config wants beside its views."""
         config = self.config
-        rig = method_rig(method_viewpoints(elevation_deg)[:1], self.view_size_px)
+        rig = method_rig(method_viewpoints(elevation.elevation_deg)[:1], self.view_size_px)
         silhouette = Silhouette(mask=photo.mask, c2w=rig.c2w[0], K=rig.K)
-        takes_guess = self.reconstruction.config["takes_guess"]
-        guessed = self.guess(photo, elevation_deg) if takes_guess else None
+        guess = None
+        if guessed is not None and self.reconstruction.config["takes_guess"]:
+            guess = guessed.seen_from(elevation).grid
         return PhotoEvidence(
-            guess=None if guessed is None else guessed.grid,
+            guess=guess,
             silhouette=silhouette if config.carves_input_silhouette else None,
             fills_silhouette=config.fills_input_silhouette,
             colors=(
@@ -373,21 +386,15 @@ class One2345Pipeline(DiffusionPipeline):
     def _elevation(
         self, two_stages: TwoStageViews, near_views: RgbArray, given_deg: float | None
     ) -> ElevationEstimate:
-        """From the near views of view 0; else what the photo itself suggests; else the prior."""
+        """What is given; else what the photo or the near views of view 0 say; else the prior."""
         if given_deg is not None:
-            return ElevationEstimate(elevation_deg=given_deg, is_estimated=False, confidence=1.0)
+            return ElevationEstimate.given(given_deg)
+        if self.config.elevation_source == "photo":
+            assert two_stages.guessed is not None
+            return two_stages.guessed.elevation
         estimate = estimate_elevation(
-            match_views(near_views, two_stages.on_event),
-            self.view_size_px,
-            min_confidence=self.config.min_elevation_confidence,
+            match_views(near_views, two_stages.on_event), self.view_size_px
         )
-        guessed = two_stages.guessed
-        if not estimate.is_estimated and guessed is not None:
-            estimate = ElevationEstimate(
-                elevation_deg=guessed.elevation_deg,
-                is_estimated=True,
-                confidence=guessed.elevation_confidence,
-            )
         if not estimate.is_estimated:
             two_stages.on_event(assumption_warning(estimate.elevation_deg))
         return estimate

@@ -21,8 +21,6 @@ from .validate_views import validate_views
 from .view_data import RigReader, read_split
 from .view_generator import ViewGenerator
 
-MIN_ELEVATION_CONFIDENCE = 0.3
-"""The small Zero123's near views mislead below it: docs/evaluation.md."""
 MIN_PART_FRACTION = 0.1
 """Of the largest part's faces; smaller ones are crumbs where the predicted views disagree."""
 SMOOTHING_VOXELS = 0.5
@@ -60,7 +58,7 @@ def main(argv: list[str]) -> None:
         carves_input_silhouette=True,
         fills_input_silhouette=True,
         colors_from_input=True,
-        min_elevation_confidence=MIN_ELEVATION_CONFIDENCE,
+        elevation_source="photo",
         grid_resolution=args.grid_resolution,
     )
     pipeline.reconstruction.register_to_config(

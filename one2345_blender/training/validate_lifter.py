@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..pipeline.lifting.guessed_object import GuessedObject, guess_object, upright_grid
+from ..contracts.job import ElevationEstimate
+from ..pipeline.lifting.guessed_object import GuessedObject, guess_object
 from ..pipeline.lifting.photo_elevation import PhotoElevation
 from ..pipeline.lifting.photo_lifter import PhotoLifter
 from ..pipeline.view_schedule import PoseOffset
@@ -33,9 +34,9 @@ def validate_lifter(
         photo = np.dstack([rigs.rgb[rig, 0], rigs.photo_mask[rig]])
         images = torch.from_numpy(photo).permute(2, 0, 1)[None].float() / 255.0
         with torch.no_grad():
-            grid = upright_grid(network(images.to(network.device)), elevation_deg)
+            lifted = network(images.to(network.device))
         guessed = GuessedObject(
-            grid=grid, elevation_deg=elevation_deg, elevation_confidence=1.0, size_px=len(photo)
+            lifted=lifted, elevation=ElevationEstimate.given(elevation_deg), size_px=len(photo)
         )
         guesses.append(seen_from_cameras(guessed, rigs, rig))
     return compare_views(np.stack(guesses), rigs, sheet_path)

@@ -15,10 +15,10 @@ from one2345_blender.contracts.cameras import (
     method_intrinsics,
     px_from_world,
 )
+from one2345_blender.contracts.job import ElevationEstimate
 from one2345_blender.pipeline.lifting.guessed_object import (
     GuessedObject,
     guess_object,
-    upright_grid,
 )
 from one2345_blender.pipeline.lifting.photo_elevation import ELEVATION_BINS_DEG, PhotoElevation
 from one2345_blender.pipeline.lifting.photo_lifter import (
@@ -81,9 +81,10 @@ def test_frustum_coordinates_agree_with_the_cameras() -> None:
 @pytest.mark.parametrize("elevation_deg", [-10.0, 0.0, 40.0])
 def test_ball_is_seen_where_it_stands(elevation_deg: float) -> None:
     """From all around and above, the guess shows the ball where the cameras' matrices put it."""
-    grid = upright_grid(lifted_ball(elevation_deg), elevation_deg)
     guessed = GuessedObject(
-        grid=grid, elevation_deg=elevation_deg, elevation_confidence=1.0, size_px=SIZE_PX
+        lifted=lifted_ball(elevation_deg),
+        elevation=ElevationEstimate.given(elevation_deg),
+        size_px=SIZE_PX,
     )
     offsets = [INPUT_OFFSET, PoseOffset(0.0, 90.0), PoseOffset(-20.0, 180.0), PoseOffset(30.0, 300)]
     views = guessed.views(offsets)
@@ -112,9 +113,7 @@ def test_background_of_the_photo_stays_empty() -> None:
         photo=lifted.photo,
         cover=lifted.cover,
     )
-    guessed = GuessedObject(
-        grid=upright_grid(solid, 0.0), elevation_deg=0.0, elevation_confidence=1.0, size_px=SIZE_PX
-    )
+    guessed = GuessedObject(lifted=solid, elevation=ElevationEstimate.given(0.0), size_px=SIZE_PX)
     covered = guessed.views([INPUT_OFFSET])[0, ..., 1] < 200
     outline = lifted.cover[0, 0].numpy() > 0
     assert (covered & ~outline).sum() < 0.15 * outline.sum()  # a rim of one pixel
@@ -144,8 +143,8 @@ def test_networks_give_the_same_guess_for_the_same_photo() -> None:
     mask = np.zeros((64, 64), bool)
     mask[16:48, 16:48] = True
     first, second = (guess_object(lifter, elevation, rgb, mask) for _ in range(2))
-    assert 0.0 < first.elevation_confidence < 1.0
-    assert ELEVATION_BINS_DEG.min() < first.elevation_deg < ELEVATION_BINS_DEG.max()
+    assert first.elevation.is_estimated and 0.0 < first.elevation.confidence < 1.0
+    assert ELEVATION_BINS_DEG.min() < first.elevation.elevation_deg < ELEVATION_BINS_DEG.max()
     np.testing.assert_array_equal(first.views([INPUT_OFFSET]), second.views([INPUT_OFFSET]))
 
 
@@ -154,4 +153,7 @@ def test_known_elevation_is_taken() -> None:
     elevation = PhotoElevation(image_size_px=32, width=(8, 8), hidden=8)
     rgb, mask = np.full((64, 64, 3), 200, np.uint8), np.ones((64, 64), bool)
     guessed = guess_object(lifter, elevation, rgb, mask, elevation_deg=33.0)
-    assert (guessed.elevation_deg, guessed.elevation_confidence) == (33.0, 1.0)
+    assert guessed.elevation == ElevationEstimate.given(33.0)
+    turned = guessed.seen_from(ElevationEstimate.given(0.0))
+    again = guess_object(lifter, elevation, rgb, mask, elevation_deg=0.0)
+    torch.testing.assert_close(turned.grid.density, again.grid.density)

@@ -60,9 +60,8 @@ def test_lifting_preset_goes_from_a_guess_to_a_mesh(models, tmp_path, cut_out):
     pipeline = models.get(str(save_tiny_preset(tmp_path, lifts_photo=True)), "cpu")
     output = pipeline(cut_out)
     guessed = pipeline.guess(output.foreground)
-    assert output.elevation.elevation_deg == guessed.elevation_deg
+    assert output.elevation == guessed.elevation
     assert output.elevation.is_estimated
-    assert output.elevation.confidence == guessed.elevation_confidence
     sources = pipeline.source_views(output.views)
     assert len(sources.rgb) == 33
     np.testing.assert_array_equal(sources.rgb[0], output.foreground.rgb)

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ...contracts.cameras import Viewpoint, c2w_from_viewpoints
+from ...contracts.job import ElevationEstimate
 from ..view_schedule import PoseOffset
 from .photo_elevation import PhotoElevation
 from .photo_lifter import LiftedPhoto, PhotoLifter
@@ -26,21 +28,29 @@ SUBSAMPLING = 2
 
 @dataclass(frozen=True, kw_only=True)
 class GuessedObject:
-    """The volume of one photo, upright, and the elevation that it is believed to be taken from."""
+    """The volume of one photo, and the elevation that it is believed to be taken from."""
 
-    grid: RadianceGrid
-    elevation_deg: float
-    elevation_confidence: float
-    """Probability that it is within `SURE_WITHIN_DEG` of the truth; 1 where it was given."""
+    lifted: LiftedPhoto
+    elevation: ElevationEstimate
+    """Its confidence is the probability of being within `SURE_WITHIN_DEG` of the truth."""
     size_px: int
     """Side of the views."""
+
+    @cached_property
+    def grid(self) -> RadianceGrid:
+        """The volume with +Z up, the photo's camera at azimuth 0."""
+        return upright_grid(self.lifted, self.elevation.elevation_deg)
+
+    def seen_from(self, elevation: ElevationEstimate) -> GuessedObject:
+        """The same volume, its photo taken from another elevation."""
+        return self if elevation == self.elevation else replace(self, elevation=elevation)
 
     @torch.no_grad()
     def views(self, offsets: Sequence[PoseOffset]) -> NDArray[np.uint8]:
         """What is seen at `V` offsets from the photo: `(V, S, S, 3)` uint8 sRGB on white."""
         c2w = _cameras(
             [o.d_azimuth_deg for o in offsets],
-            [self.elevation_deg - o.d_polar_deg for o in offsets],
+            [self.elevation.elevation_deg - o.d_polar_deg for o in offsets],
         ).to(self.grid.density.device)
         size_px = self.size_px // SUBSAMPLING
         K = subsampled_intrinsics(size_px, SUBSAMPLING).to(c2w)
@@ -72,15 +82,13 @@ def guess_object(
     rgba = np.concatenate([rgb / 255.0, mask[..., None]], axis=-1).astype(np.float32)
     photo = torch.from_numpy(rgba).permute(2, 0, 1)[None].to(lifter.device)
     if elevation_deg is None:
-        elevation_deg, confidence = (float(value[0]) for value in elevation.estimate(photo))
+        estimated_deg, confidence = (float(value[0]) for value in elevation.estimate(photo))
+        estimate = ElevationEstimate(
+            elevation_deg=estimated_deg, is_estimated=True, confidence=confidence
+        )
     else:
-        confidence = 1.0
-    return GuessedObject(
-        grid=upright_grid(lifter(photo), elevation_deg),
-        elevation_deg=elevation_deg,
-        elevation_confidence=confidence,
-        size_px=len(rgb),
-    )
+        estimate = ElevationEstimate.given(elevation_deg)
+    return GuessedObject(lifted=lifter(photo), elevation=estimate, size_px=len(rgb))
 
 
 def upright_grid(lifted: LiftedPhoto, elevation_deg: float) -> RadianceGrid:
