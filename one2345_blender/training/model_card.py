@@ -70,10 +70,10 @@ Reconstruction: {reconstruction}.
 
 ## Limits
 
-One object, whole and unobscured. From the photo's side the mesh fills the photo's outline and has its
-colours; what the views lost of it, thin parts above all, is a layer at a likely depth. The far side
-is a guess, blurred, without patterns; hollows are filled. The elevation comes from the photo alone.
-Glass and mirrors come out opaque. People were hardly among the training models.
+One object, whole and unobscured. From the photo's side the mesh fills the photo's outline and has
+its colours; what the views lost of it, thin parts above all, is a layer at a likely depth. The far
+side is a guess, blurred, without patterns; hollows are filled. The elevation comes from the photo
+alone. Glass and mirrors come out opaque. People were hardly among the training models.
 """
 
 _RUNS = {
