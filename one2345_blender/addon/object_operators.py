@@ -12,7 +12,7 @@ from bpy.app.translations import pgettext_rpt as rpt_
 from ..contracts.job import MAX_SEED
 from .operators import start_conversion
 from .place_result import CAMERA_PROPERTY, point_in_row
-from .properties import settings
+from .properties import operator_options, settings
 from .reports import give_up
 
 _SMOOTH_ITERATIONS = 5
@@ -101,7 +101,7 @@ class ONE2345_OT_another_seed(OnConvertedObject, bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Queue it with the object's own options and the panel's quality and resolution."""
-        placed, chosen = context.active_object, settings(context).operator_options()
+        placed, chosen = context.active_object, operator_options(settings(context))
         scale = placed["one2345_scale"]
         is_given = (
             not placed["one2345_elevation_estimated"]

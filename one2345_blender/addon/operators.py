@@ -11,7 +11,7 @@ from bpy.app.translations import pgettext_rpt as rpt_
 from ..client.job_queue import Job
 from ..client.job_state import JobStatus
 from ..contracts.errors import One2345Error, OptionError
-from ..contracts.job import PRESETS, JobSpec
+from ..contracts.job import MAX_GRID_RESOLUTION, PRESETS, JobSpec
 from . import session
 from .options import (
     PRESET_RESOLUTION,
@@ -42,6 +42,13 @@ class ONE2345_OT_image_to_mesh(PictureFiles, ConversionOptions, bpy.types.Operat
         name="Preset",
         description="Name of a preset, or a folder with weights",
         default=PRESETS[0],
+    )
+    grid_resolution: bpy.props.IntProperty(
+        name="Resolution",
+        description="Samples along each axis of the volume, 16 to 512; 0: as the preset says",
+        soft_min=PRESET_RESOLUTION,
+        soft_max=MAX_GRID_RESOLUTION,
+        default=PRESET_RESOLUTION,
     )
     location: bpy.props.FloatVectorProperty(
         name="Location",

@@ -5,7 +5,7 @@ from typing import Any
 
 import bpy
 
-from ..contracts.job import MAX_GRID_RESOLUTION, MAX_SEED, REFERENCE_SAMPLER
+from ..contracts.job import MAX_SEED, REFERENCE_SAMPLER
 from .asset import AssetFields
 
 PRESET_RESOLUTION = 0
@@ -20,8 +20,8 @@ QUALITIES: dict[str, dict[str, Any]] = {
 
 
 class ConversionOptions:
-    """Mix-in of Blender properties. The preset is not among them: the panel offers a choice of
-    names where the operator also takes a folder.
+    """Mix-in of Blender properties. Preset and resolution are not among them: the panel offers a
+    choice of names where the operator also takes a folder, and a switch where it takes 0.
 
     Limits are soft: Blender would silently replace a script's value beyond a hard one, where
     `JobSpec` says what it expected.
@@ -47,13 +47,6 @@ class ConversionOptions:
         default=20.0,
         precision=1,
         step=100,
-    )
-    grid_resolution: bpy.props.IntProperty(
-        name="Resolution",
-        description="Samples along each axis of the volume, 16 to 512; 0: as the preset says",
-        soft_min=PRESET_RESOLUTION,
-        soft_max=MAX_GRID_RESOLUTION,
-        default=PRESET_RESOLUTION,
     )
     quality: bpy.props.EnumProperty(
         name="Quality",

@@ -32,7 +32,7 @@ from .operators import ONE2345_OT_image_to_mesh
 from .package_id import ROOT_PACKAGE, is_extension
 from .picture_operators import ONE2345_OT_paste_picture
 from .preview_icons import PREVIEW_ICONS
-from .properties import settings
+from .properties import operator_options, settings
 
 _STATUS_ICONS = {
     JobStatus.WAITING: "TIME",
@@ -86,7 +86,7 @@ class ONE2345_PT_main(InSidebar, bpy.types.Panel):
             icon="MESH_MONKEY",
         )
         operator.image = chosen.image.name if chosen.image else ""
-        for name, value in chosen.operator_options().items():
+        for name, value in operator_options(chosen).items():
             setattr(operator, name, value)
         current = session.SESSION.queue.current
         if current is not None:

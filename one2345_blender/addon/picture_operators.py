@@ -5,7 +5,7 @@ import bpy
 
 from .operators import start_conversion
 from .picture_files import PICTURE_EXTENSIONS, PictureFiles
-from .properties import settings
+from .properties import operator_options, settings
 from .reports import give_up
 
 
@@ -37,7 +37,7 @@ class ONE2345_OT_drop_pictures(PictureFiles, bpy.types.Operator):
         start_conversion(
             directory=self.directory,
             files=[{"name": path.name} for path in paths],
-            **chosen.operator_options(),
+            **operator_options(chosen),
         )
         return {"FINISHED"}
 

@@ -43,14 +43,6 @@ class ONE2345_PG_settings(ConversionOptions, bpy.types.PropertyGroup):
         items=[(preset, *PRESET_NAMES[preset]) for preset in PRESETS],
     )
 
-    def operator_options(self) -> dict[str, Any]:
-        """The settings as properties of the operator; the picture is not among them."""
-        names = ("preset", *ConversionOptions.__annotations__)
-        values = {name: getattr(self, name) for name in names}
-        if self.use_preset_resolution:
-            values["grid_resolution"] = PRESET_RESOLUTION
-        return values
-
 
 def attach() -> None:
     """Give every scene its settings."""
@@ -67,3 +59,15 @@ def settings(context: bpy.types.Context) -> ONE2345_PG_settings:
     """The settings of the context's scene."""
     found: ONE2345_PG_settings = getattr(context.scene, SCENE_ATTRIBUTE)
     return found
+
+
+def operator_options(chosen: ONE2345_PG_settings) -> dict[str, Any]:
+    """The settings as properties of the operator; the picture is not among them.
+
+    Not a method: where a property group has one, pip's bpy 4.2 crashes when Python exits.
+    """
+    names = ("preset", "grid_resolution", *ConversionOptions.__annotations__)
+    values = {name: getattr(chosen, name) for name in names}
+    if chosen.use_preset_resolution:
+        values["grid_resolution"] = PRESET_RESOLUTION
+    return values
