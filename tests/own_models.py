@@ -5,9 +5,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import trimesh
 
+from one2345_blender.contracts.errors import EnvironmentMissingError
 from one2345_blender.training import assets_command, renders_command
+from one2345_blender.training.rasterizer import open_context
 
 LIST = """file,name,author,licence
 glbs/a/crate.glb,Crate,Ada,CC-BY-4.0
@@ -18,7 +21,7 @@ glbs/b/sold.glb,Sold,Cyd,CC-BY-NC-4.0
 """
 
 
-def write_own_models(folder: Path) -> None:
+def _write_models(folder: Path) -> None:
     """Write `models.csv` and the files that it lists; one of them is damaged, one not free."""
     shapes = {
         "a/crate": trimesh.creation.box((1.0, 2.0, 0.5)),
@@ -36,7 +39,13 @@ def write_own_models(folder: Path) -> None:
 
 
 def render_own_models(folder: Path, size_px: int) -> Path:
-    """Inspect and render what `write_own_models` wrote; returns the folder of the training data."""
+    """Write, inspect and render the models; returns the folder of the training data. Skips where no
+    OpenGL answers."""
+    try:
+        open_context().release()
+    except EnvironmentMissingError as error:
+        pytest.skip(error.message)
+    _write_models(folder)
     data_dir = folder / "data"
     common = ["--packages", str(folder), "--manifest", str(folder / "manifest.json")]
     assets_command.main(

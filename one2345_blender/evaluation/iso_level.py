@@ -42,8 +42,7 @@ def main(argv: list[str]) -> None:
         photo = pipeline.prepare(rgba_from_render(rigs.rgb[0, 0], rigs.mask[0, 0]))
         two_stages = pipeline.two_stages(photo, seed=0, elevation_deg=elevation_deg)
         views, elevation = pipeline.synthesise(two_stages, elevation_deg)
-        evidence = pipeline.evidence(photo, elevation, two_stages.guessed)
-        evidence = PhotoEvidence(guess=evidence.guess)
+        guess = pipeline.evidence(photo, elevation, two_stages.guessed).guess
         for iso_level in args.levels:
             pipeline.reconstruction.register_to_config(iso_level=iso_level)
             try:
@@ -51,7 +50,7 @@ def main(argv: list[str]) -> None:
                     pipeline.source_views(views),
                     config.grid_resolution,
                     ignore_events,
-                    evidence,
+                    PhotoEvidence(guess=guess),
                 )
             except EmptySurfaceError:
                 ious[iso_level].extend([0.0] * NUM_STAGE1_VIEWS)

@@ -34,8 +34,7 @@ class Silhouette:
 
         Positive outside; measured parallel to the picture, at the depth of the point.
         """
-        rounded_px = gaussian_filter(self._distance_px, EDGE_ROUNDING_PX)
-        sampled = self.sample(torch.from_numpy(rounded_px)[None], points)
+        sampled = self.sample(torch.from_numpy(self._rounded_distance_px)[None], points)
         return sampled[0] * self.depth(points) / self.K[0, 0].item()
 
     def depth(self, points: Tensor) -> Tensor:
@@ -45,10 +44,11 @@ class Silhouette:
     def ray_points(self, depths: Tensor) -> Iterator[Tensor]:
         """World points `(S, N, 3)` at depths `(N,)` on the rays of the pixels, row by row."""
         c2w, K = (torch.from_numpy(array).to(depths) for array in (self.c2w, self.K))
+        ray_from_px = torch.linalg.inv(K)
         px = torch.arange(len(self.mask)).to(depths)
         for row in px:
             pixels = torch.stack([px, row.expand_as(px), torch.ones_like(px)], dim=-1)
-            rays = pixels @ torch.linalg.inv(K).T
+            rays = pixels @ ray_from_px.T
             yield rays[:, None] * depths[None, :, None] @ c2w[:3, :3].T + c2w[:3, 3]
 
     def sample(self, picture: Tensor, points: Tensor) -> Tensor:
@@ -78,3 +78,8 @@ class Silhouette:
     def _distance_px(self) -> NDArray[np.float64]:
         """`(S, S)` distance to the outline, positive outside."""
         return distance_transform_edt(~self.mask) - distance_transform_edt(self.mask)
+
+    @cached_property
+    def _rounded_distance_px(self) -> NDArray[np.float64]:
+        """`_distance_px` without the pixels' corners."""
+        return gaussian_filter(self._distance_px, EDGE_ROUNDING_PX)

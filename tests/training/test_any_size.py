@@ -13,15 +13,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from own_models import render_own_models, write_own_models
+from own_models import render_own_models
 from tiny_preset import VIEW_SIZE_PX, save_tiny_preset
 
-from one2345_blender.contracts.errors import EnvironmentMissingError, OptionError
+from one2345_blender.contracts.errors import OptionError
 from one2345_blender.pipeline.model_cache import load_pipeline, load_reconstruction
 from one2345_blender.pipeline.pipeline_one2345 import One2345Pipeline
 from one2345_blender.pipeline.zero123.pipeline_zero123 import Zero123Pipeline
 from one2345_blender.training import predict_views, train_reconstruction, train_views
-from one2345_blender.training.rasterizer import open_context
 from one2345_blender.training.train_autoencoder import train_autoencoder
 from one2345_blender.training.train_decoder import train_decoder
 from one2345_blender.training.train_elevation import train_elevation
@@ -37,13 +36,7 @@ CPU = torch.device("cpu")
 @pytest.fixture(scope="module")
 def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Data with two objects to train on and one to validate with, as large as a tiny preset's."""
-    try:
-        open_context().release()
-    except EnvironmentMissingError as error:
-        pytest.skip(error.message)
-    folder = tmp_path_factory.mktemp("own")
-    write_own_models(folder)
-    return render_own_models(folder, VIEW_SIZE_PX)
+    return render_own_models(tmp_path_factory.mktemp("own"), VIEW_SIZE_PX)
 
 
 @pytest.fixture
@@ -133,7 +126,6 @@ def test_a_preset_that_takes_guesses_brings_its_lifter(data_dir: Path, tmp_path:
 
 def test_another_size_than_the_presets_is_refused(data_dir: Path, tmp_path: Path) -> None:
     folder = tmp_path / "large"
-    write_own_models(folder)
     large = render_own_models(folder, 2 * VIEW_SIZE_PX)
     preset = save_tiny_preset(tmp_path / "preset")
     for main in (train_views.main, train_reconstruction.main):

@@ -6,13 +6,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from own_models import render_own_models, write_own_models
+from own_models import render_own_models
 
-from one2345_blender.contracts.errors import EnvironmentMissingError, OptionError
+from one2345_blender.contracts.errors import OptionError
 from one2345_blender.training.asset_readers.listed_files import read_entries
 from one2345_blender.training.asset_readers.obj_model import ModelFileError
 from one2345_blender.training.manifest import read_manifest
-from one2345_blender.training.rasterizer import open_context
 from one2345_blender.training.renders import load_rigs, rendered_size_px
 from one2345_blender.training.view_data import read_split
 
@@ -21,12 +20,7 @@ SIZE_PX = 48
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    try:
-        open_context().release()
-    except EnvironmentMissingError as error:
-        pytest.skip(error.message)
     folder = tmp_path_factory.mktemp("own")
-    write_own_models(folder)
     render_own_models(folder, SIZE_PX)
     return folder
 
