@@ -8,8 +8,6 @@ from pathlib import Path
 
 import bpy
 
-from .preview_pixels import fill_preview
-
 _TAG = "One-2-3-45"
 
 
@@ -25,8 +23,8 @@ class AssetFields:
 def mark_as_asset(
     placed: bpy.types.Object, fields: AssetFields, *, description: str, picture_path: Path
 ) -> None:
-    """Mark the object; its preview is a picture of it until Blender has rendered its own, which
-    it does in the background of a window.
+    """Mark the object; Blender renders its preview in the background of a window. Without a window
+    it cannot, and a picture of the object takes the preview's place.
 
     Args:
         placed: The mesh object.
@@ -40,6 +38,16 @@ def mark_as_asset(
     metadata.description = description
     for tag in (_TAG, *fields.tags):
         metadata.tags.new(tag, skip_if_exists=True)
-    fill_preview(placed.preview_ensure(), picture_path)
-    if not bpy.app.background:
+    if bpy.app.background:
+        _show_picture(placed.preview_ensure(), picture_path)
+    else:
         placed.asset_generate_preview()
+
+
+def _show_picture(preview: bpy.types.ImagePreview, picture_path: Path) -> None:
+    picture = bpy.data.images.load(str(picture_path))
+    try:
+        preview.image_size = picture.size
+        preview.image_pixels_float = picture.pixels[:]
+    finally:
+        bpy.data.images.remove(picture)

@@ -38,9 +38,10 @@ def show_photo_behind(camera: bpy.types.Camera, photo_path: Path, name: str) -> 
             job's folder may be temporary.
         name: What the image is called in Blender.
     """
-    photo = bpy.data.images.load(str(photo_path))
-    photo.name = name
-    photo.pack()
+    content = photo_path.read_bytes()
+    photo = bpy.data.images.new(name, 1, 1)
+    photo.source, photo.filepath_raw = "FILE", str(photo_path)
+    photo.pack(data=content, data_len=len(content))  # unread until somebody looks at it
     background = camera.background_images.new()
     background.image = photo
     background.alpha = _PHOTO_ALPHA

@@ -9,6 +9,8 @@ from pathlib import Path
 import bpy.utils.previews
 
 from ..client.job_queue import Job
+from ..contracts.errors import OutputError
+from ..contracts.preview_file import load_preview
 from .preview_pixels import fill_preview
 
 VIEW_NAMES = ("foreground", *(str(view) for view in range(8)))
@@ -37,8 +39,8 @@ class PreviewIcons:
         path = next((path for path in _shown(job) if _key(job, path) not in self._icons), None)
         if path is not None:
             icon = self._icons.new(_key(job, path))
-            with contextlib.suppress(RuntimeError):  # the temporary folder was cleared: no picture
-                fill_preview(icon, Path(path))
+            with contextlib.suppress(OutputError):  # the temporary folder was cleared: no picture
+                fill_preview(icon, load_preview(Path(path)))
 
     def icon_ids(self, job: Job) -> list[int]:
         """One for each view of the job that was read, in the order of `VIEW_NAMES`."""

@@ -135,7 +135,7 @@ class Session:
             self._unplaced.remove(job)
         try:
             placed = place_result(state.files, state.report, self._placements[job_id])
-        except (One2345Error, KeyError, RuntimeError) as error:
+        except (One2345Error, KeyError, RuntimeError, OSError) as error:
             job.state = failed(state, _for_people(error))
         else:
             self.object_names[job_id] = placed.name

@@ -7,6 +7,7 @@ import struct
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, BinaryIO
 from zipfile import BadZipFile, ZipFile
 
@@ -17,11 +18,11 @@ from .errors import OutputError
 
 MAX_UNPACKED_BYTES = 1_000_000_000
 """Of a mesh file: some 15 million vertices with their faces."""
-_DAMAGE = (
+ARRAY_DAMAGE = (
     *(OSError, KeyError, ValueError, TypeError, EOFError, MemoryError, RuntimeError),
-    *(BadZipFile, zlib.error, struct.error, SyntaxError, IndexError, AttributeError),
+    *(BadZipFile, zlib.error, struct.error, SyntaxError, IndexError, AttributeError, TokenError),
 )
-"""What a damaged zip file or array header can lead to."""
+"""What a damaged zip file or array header can lead to when NumPy reads it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,11 +70,11 @@ def load_npz(path: Path) -> ColoredMesh:
         _check_unpacked_size(path)
         with np.load(path, allow_pickle=False) as arrays:
             return ColoredMesh(
-                vertices=_of_type(arrays["vertices"], np.float32),
-                faces=_of_type(arrays["faces"], np.int32),
-                vertex_colors=_of_type(arrays["vertex_colors"], np.uint8),
+                vertices=of_type(arrays["vertices"], np.float32),
+                faces=of_type(arrays["faces"], np.int32),
+                vertex_colors=of_type(arrays["vertex_colors"], np.uint8),
             )
-    except _DAMAGE as error:
+    except ARRAY_DAMAGE as error:
         raise OutputError(
             f"The mesh file {path} is not usable: {error}", hint="Convert the picture again."
         ) from error
@@ -87,7 +88,12 @@ def _check_unpacked_size(path: Path) -> None:
         raise ValueError(f"expected at most {MAX_UNPACKED_BYTES} bytes, got {size_bytes}")
 
 
-def _of_type(array: NDArray[Any], dtype: type[np.generic]) -> NDArray[Any]:
+def of_type(array: NDArray[Any], dtype: type[np.generic]) -> NDArray[Any]:
+    """The array.
+
+    Raises:
+        ValueError: It holds something else than `dtype`.
+    """
     if array.dtype != dtype:
         raise ValueError(f"expected {np.dtype(dtype)}, got {array.dtype}")
     return array

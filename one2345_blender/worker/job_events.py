@@ -11,6 +11,7 @@ from pathlib import Path
 from ..contracts.errors import Cancelled
 from ..contracts.job_folder import atomic_write
 from ..contracts.messages import Message
+from ..contracts.preview_file import save_preview
 from ..contracts.progress import (
     PipelineEvent,
     StageStarted,
@@ -73,9 +74,7 @@ class JobEvents:
         return True
 
     def _write_preview(self, view: ViewReady) -> Path:
-        from PIL import Image
-
-        path = self._previews_dir / f"{view.name}.png"
+        path = self._previews_dir / f"{view.name}.npy"
         with atomic_write(path) as file:
-            Image.fromarray(view.rgb).save(file, format="PNG")
+            save_preview(view.rgb, file)
         return path

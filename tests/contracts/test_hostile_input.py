@@ -40,6 +40,7 @@ from one2345_blender.contracts.messages import (
     decode_line,
     encode_line,
 )
+from one2345_blender.contracts.preview_file import load_preview, save_preview
 from one2345_blender.contracts.transforms_json import read_transforms, write_transforms
 
 JOB = {
@@ -57,7 +58,7 @@ EVENT_EXAMPLES = [
     {"type": "accepted", "job_id": "j"},
     {"type": "stage", "job_id": "j", "name": "sdf", "index": 7, "count": 10},
     {"type": "progress", "job_id": "j", "stage": "sdf", "step": 1, "steps": 2},
-    {"type": "preview", "job_id": "j", "name": "a", "path": "/out/a.png"},
+    {"type": "preview", "job_id": "j", "name": "a", "path": "/out/a.npy"},
     {"type": "warning", "job_id": "j", "code": "c", "message": "m"},
     {"type": "result", "job_id": "j", "files": {"mesh_npz": "/out/mesh.npz"}, "report": {}},
     {"type": "error", "job_id": "j", "code": "c", "message": "m", "hint": "", "detail_path": None},
@@ -182,6 +183,21 @@ def test_an_endless_transforms_json_is_refused_unread(posed_folder: Path) -> Non
         read_transforms(posed_folder)
 
 
+def npz(arrays: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", compression) as archive:
+        for name, content in arrays.items():
+            archive.writestr(f"{name}.npy", content)
+    return stream.getvalue()
+
+
+def npy(shape: tuple[int, ...], descr: str = "<f4", content: bytes = b"") -> bytes:
+    stream = io.BytesIO()
+    header = {"descr": descr, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(stream, header)
+    return stream.getvalue() + content
+
+
 def mesh_file() -> bytes:
     stream = io.BytesIO()
     mesh = ColoredMesh(
@@ -196,14 +212,18 @@ def mesh_file() -> bytes:
 MESH_FILE = mesh_file()
 
 
+def damaged_file(data: st.DataObject, whole: bytes) -> bytes:
+    content = bytearray(whole)
+    for _ in range(data.draw(st.integers(0, 6))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    return bytes(content[: data.draw(st.integers(0, len(content)))])
+
+
 @fuzzed
 @given(st.data())
 def test_mesh_files(tmp_path: Path, data: st.DataObject) -> None:
-    content = bytearray(MESH_FILE)
-    for _ in range(data.draw(st.integers(0, 6))):
-        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     path = tmp_path / "mesh.npz"
-    write_anew(path, content[: data.draw(st.integers(0, len(content)))])
+    write_anew(path, damaged_file(data, MESH_FILE))
     try:
         mesh = load_npz(path)
         assert np.isfinite(mesh.vertices).all() and mesh.faces.max() < len(mesh.vertices)
@@ -211,19 +231,42 @@ def test_mesh_files(tmp_path: Path, data: st.DataObject) -> None:
         assert_can_be_told(error)
 
 
-def npz(arrays: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> bytes:
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", compression) as archive:
-        for name, content in arrays.items():
-            archive.writestr(f"{name}.npy", content)
-    return stream.getvalue()
+VIEW = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
 
 
-def npy(shape: tuple[int, ...], descr: str = "<f4", content: bytes = b"") -> bytes:
-    stream = io.BytesIO()
-    header = {"descr": descr, "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(stream, header)
-    return stream.getvalue() + content
+def test_a_view_comes_as_it_was_sent(tmp_path: Path) -> None:
+    with (tmp_path / "0.npy").open("wb") as file:
+        save_preview(VIEW, file)
+    np.testing.assert_array_equal(load_preview(tmp_path / "0.npy"), VIEW)
+
+
+@fuzzed
+@given(st.data())
+def test_views(tmp_path: Path, data: st.DataObject) -> None:
+    path = tmp_path / "0.npy"
+    write_anew(path, damaged_file(data, npy(VIEW.shape, "|u1", VIEW.tobytes())))
+    try:
+        rgb = load_preview(path)
+        assert rgb.dtype == np.uint8 and rgb.shape[2:] == (3,) and rgb.size > 0
+    except OutputError as error:
+        assert_can_be_told(error)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        npy((10**9, 10**3, 3), "|u1"),
+        npy((2, 4, 3), "|O", b"x" * 192),
+        npy((2, 4, 3), "<f4", bytes(96)),
+        npy((8, 3), "|u1", bytes(24)),
+        npz({"rgb": npy(VIEW.shape, "|u1", VIEW.tobytes())}),
+    ],
+    ids=["terabytes", "objects", "floats", "flat", "archive"],
+)
+def test_a_view_that_is_none_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "0.npy").write_bytes(content)
+    with pytest.raises(OutputError):
+        load_preview(tmp_path / "0.npy")
 
 
 @pytest.mark.parametrize(

@@ -14,15 +14,16 @@ from one2345_blender.addon.preview_pixels import fill_preview
 from one2345_blender.client.job_queue import Job
 from one2345_blender.client.job_state import JobState
 from one2345_blender.contracts.job import JobSpec
+from one2345_blender.contracts.preview_file import save_preview
 
 pytestmark = pytest.mark.usefixtures("registered_addon")
 
 
 def picture(folder: Path, name: str) -> str:
-    image = bpy.data.images.new(name, 16, 16)
-    image.filepath_raw, image.file_format = str(folder / f"{name}.png"), "PNG"
-    image.save()
-    return image.filepath_raw
+    path = folder / f"{name}.npy"
+    with path.open("wb") as file:
+        save_preview(np.full((16, 16, 3), 200, dtype=np.uint8), file)
+    return str(path)
 
 
 def job_with(folder: Path, paths: tuple[str, ...]) -> Job:
@@ -32,32 +33,28 @@ def job_with(folder: Path, paths: tuple[str, ...]) -> Job:
 
 def test_each_tick_reads_one_picture_of_those_that_are_shown(tmp_path: Path) -> None:
     paths = tuple(picture(tmp_path, name) for name in ("1", "foreground", "0", "0_2"))
-    images = len(bpy.data.images)
     job = job_with(tmp_path, paths)
     counts = []
     for _ in range(4):
         PREVIEW_ICONS.read_next(job)
         counts.append(len(PREVIEW_ICONS.icon_ids(job)))
     assert counts == [1, 2, 3, 3]
-    assert len(bpy.data.images) == images
     PREVIEW_ICONS.forget(job)
     assert PREVIEW_ICONS.icon_ids(job) == []
 
 
 def test_a_picture_that_is_gone_is_asked_for_once(tmp_path: Path) -> None:
-    job = job_with(tmp_path, (str(tmp_path / "0.png"),))
+    job = job_with(tmp_path, (str(tmp_path / "0.npy"),))
     for _ in range(2):
         PREVIEW_ICONS.read_next(job)
         assert len(PREVIEW_ICONS.icon_ids(job)) == 1
 
 
-def test_a_preview_shows_the_file_s_pixels(tmp_path: Path) -> None:
-    pixels = np.linspace(0.0, 1.0, 8 * 4 * 4, dtype=np.float32).round(2)
-    image = bpy.data.images.new("gradient", 8, 4, alpha=True)
-    image.pixels.foreach_set(pixels)
-    image.filepath_raw, image.file_format = str(tmp_path / "gradient.png"), "PNG"
-    image.save()
+def test_a_preview_shows_the_view_upright() -> None:
+    rgb = np.arange(4 * 8 * 3, dtype=np.uint8).reshape(4, 8, 3)
     preview = bpy.data.materials.new("any").preview_ensure()
-    fill_preview(preview, Path(image.filepath_raw))
+    fill_preview(preview, rgb)
     assert tuple(preview.image_size) == (8, 4)
-    assert np.allclose(preview.image_pixels_float, pixels, atol=1 / 255)
+    shown = np.array(preview.image_pixels_float).reshape(4, 8, 4)
+    np.testing.assert_allclose(shown[::-1, :, :3] * 255, rgb, atol=0.5)
+    assert (shown[..., 3] == 1.0).all()

@@ -75,7 +75,8 @@ def test_the_camera_stands_in_front_and_shows_the_photo(photo: Path) -> None:
     assert offset[0] == pytest.approx(0.0, abs=1e-5) and offset[1] < 0.0
     (background,) = camera.data.background_images
     assert camera.data.show_background_images and background.frame_method == "FIT"
-    assert tuple(background.image.size) == (1, 1) and background.image.packed_file is not None
+    assert background.image.packed_file is not None
+    assert background.image.pixels[:] == pytest.approx([128 / 255] * 3 + [1.0]), "the grey photo"
     assert bpy.context.scene.camera == camera
 
 
