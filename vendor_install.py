@@ -42,7 +42,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 HERE = Path(__file__).resolve().parent
 LOCKED_EXTRA = "pipeline"
@@ -50,7 +50,7 @@ EXTRAS = (LOCKED_EXTRA, "train", "dev")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 TOOLS = ("auto", "uv", "pip")
 STAGES = ("preflight", "download", "create_environment", "install", "verify", "replace")
-COMPLETE, LOG = ".complete", "install.log"
+COMPLETE, LOG, LOCK = ".complete", "install.log", "lock"
 EXIT_STATUS = {"option": 2, "preflight": 3}
 """Of errors by code; 1 for all others."""
 
@@ -87,6 +87,7 @@ class Wheel:
     url: str
     sha256: str
     size_bytes: int | None
+    """None: nobody has told."""
 
     @property
     def file_name(self) -> str:
@@ -101,12 +102,19 @@ class Lock:
     digest: str
     wheels: tuple[Wheel, ...]
     uv: Wheel | None
+    estimated_bytes: int
+    """What the wheels of unknown size come to, about."""
     installed_bytes: int
 
     @property
+    def unmeasured(self) -> tuple[str, ...]:
+        """Names of the wheels of unknown size."""
+        return tuple(wheel.name for wheel in self.wheels if wheel.size_bytes is None)
+
+    @property
     def download_bytes(self) -> int:
-        """Of all wheels whose size is known."""
-        return sum(wheel.size_bytes or 0 for wheel in self.wheels)
+        """Of all wheels."""
+        return self.estimated_bytes + sum(wheel.size_bytes or 0 for wheel in self.wheels)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,19 +202,21 @@ def read_lock(path: Path) -> Lock:
         tool = document["tool"]["one2345"]
         wheels = tuple(_wheel(p["name"], p["wheels"][0]) for p in document["packages"])
         uv = _wheel("uv", tool["uv"]) if "uv" in tool else None
+        estimated = int(tool.get("estimated-bytes", 0))
+        installed = int(tool["installed-bytes"])
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         raise InstallError(
             "install",
             f"Expected a lock file at {path}, got {error!r}.",
             hint=SAME_RELEASE,
         ) from error
-    download = sum(wheel.size_bytes or 0 for wheel in wheels)
     return Lock(
         name=path.name,
         digest=hashlib.sha256(content).hexdigest(),
         wheels=wheels,
         uv=uv,
-        installed_bytes=tool.get("installed-bytes", 3 * download),
+        estimated_bytes=estimated,
+        installed_bytes=installed,
     )
 
 
@@ -293,9 +303,12 @@ def choose_python(python: str | None, build: str) -> tuple[str | None, str]:
     """The base interpreter and its version: as named, else the running one, else one of uv's."""
     versions = locked_pythons(build)
     if not versions:
+        names = (path.name for path in (HERE / "locks").glob("pylock.*.toml"))
+        kinds = sorted({re.sub(r"pylock\.(.*)-(\w+)-py\d+\.toml", r"\1 (\2)", n) for n in names})
         raise InstallError(
-            "option",
-            f"There is no lock file for {platform_name()} with the {build} build of PyTorch.",
+            "preflight",
+            f"Nothing is locked for {platform_name()} with the {build} build of PyTorch, only for "
+            f"{', '.join(kinds)}.",
             hint="Point the add-on at a Python of your own that has the [pipeline] packages.",
         )
     candidate = python or sys.executable
@@ -366,7 +379,7 @@ def preflight(plan: Plan, *, wheelhouse: Path | None) -> list[Finding]:
         ),
         _packages_finding(plan),
         _device_finding(plan),
-        _disk_finding(plan),
+        _disk_finding(plan, wheelhouse),
         _memory_finding(),
         _writable_finding(plan.target),
         _path_finding(plan.target),
@@ -377,12 +390,16 @@ def preflight(plan: Plan, *, wheelhouse: Path | None) -> list[Finding]:
 def _packages_finding(plan: Plan) -> Finding:
     parts = []
     if plan.lock:
-        unknown = sum(wheel.size_bytes is None for wheel in plan.lock.wheels)
-        more = f" and {unknown} more of unknown size" if unknown else ""
+        lock, doubt = plan.lock, ""
+        if lock.unmeasured:
+            doubt = (
+                f" (size not known of {', '.join(lock.unmeasured)}: "
+                f"{lock.estimated_bytes / 1e6:.0f} MB are reckoned with)"
+            )
         parts.append(
-            f"{len(plan.lock.wheels)} locked ({plan.lock.name}): "
-            f"{plan.lock.download_bytes / 1e6:.0f} MB to download{more}, "
-            f"{plan.lock.installed_bytes / 1e6:.0f} MB installed"
+            f"{len(lock.wheels)} locked ({lock.name}): "
+            f"{lock.download_bytes / 1e6:.0f} MB to download{doubt}, "
+            f"{lock.installed_bytes / 1e6:.0f} MB installed"
         )
     if plan.unlocked:
         parts.append(f"{len(plan.unlocked)} for pip to find")
@@ -405,14 +422,20 @@ def _device_finding(plan: Plan) -> Finding:
     return Finding.judged("device", found, warning=hint)
 
 
-def needed_bytes(plan: Plan) -> int:
+def needed_bytes(plan: Plan, wheelhouse: Path | None) -> int:
     """Free space that the installation takes at its peak, beside what is there already."""
-    return plan.lock.download_bytes + plan.lock.installed_bytes if plan.lock else 0
+    if plan.lock is None:
+        return 0
+    work = Workplace.of(plan.target)
+    files = [work.wheels / wheel.file_name for wheel in plan.lock.wheels]
+    have = sum(_size(path) + _size(path.with_name(f"{path.name}.part")) for path in files)
+    download = 0 if wheelhouse else max(plan.lock.download_bytes - have, 0)
+    return download + max(plan.lock.installed_bytes - folder_bytes(work.environment), 0)
 
 
-def _disk_finding(plan: Plan) -> Finding:
+def _disk_finding(plan: Plan, wheelhouse: Path | None) -> Finding:
     folder = next(p for p in (plan.target, *plan.target.parents) if p.is_dir())
-    free, needed = shutil.disk_usage(folder).free, needed_bytes(plan)
+    free, needed = shutil.disk_usage(folder).free, needed_bytes(plan, wheelhouse)
     found = f"{free / 1e9:.1f} GB free at {folder}, {needed / 1e9:.1f} GB needed while installing"
     hint = "Free some space, or choose a --target on another disk." if free < needed else ""
     return Finding.judged("disk", found, error=hint)
@@ -507,9 +530,13 @@ class PipConfiguration:
         command = [python or sys.executable, "-m", "pip", "config", "list"]
         try:
             listed = subprocess.check_output(
-                command, text=True, stderr=subprocess.DEVNULL, env=child_environment()
+                command,
+                text=True,
+                timeout=300,
+                stderr=subprocess.DEVNULL,
+                env=child_environment(),
             )
-        except (OSError, subprocess.CalledProcessError):
+        except (OSError, ValueError, subprocess.SubprocessError):
             listed = ""
         values: dict[str, list[str]] = {}
         for scope in ("global", "install", ":env:"):
@@ -548,7 +575,8 @@ class Downloader:
         try:
             return list(pool.map(self._fetch_one, wheels))
         finally:
-            self._is_stopped.set()
+            with self._lock:  # after this nothing is told any more
+                self._is_stopped.set()
             pool.shutdown(wait=False, cancel_futures=True)
 
     def _fetch_one(self, wheel: Wheel) -> Path:
@@ -620,7 +648,7 @@ class Downloader:
     def _receive(self, url: str, wheel: Wheel, part: Path) -> None:
         """Append to what is there of the file, if the server can, until the answer ends."""
         have = _size(part)
-        if have and have == wheel.size_bytes:
+        if have and is_intact(part, wheel):
             return
         headers = {"Range": f"bytes={have}-"} if have else {}
         with open_url(url, headers, self._network.timeout_s) as answer:
@@ -647,6 +675,8 @@ class Downloader:
 
     def _count(self, number_bytes: int) -> None:
         with self._lock:
+            if self._is_stopped.is_set():
+                return
             self._done_bytes += number_bytes
             is_last = self._done_bytes >= self._total_bytes
             if not is_last and time.monotonic() - self._told_s < 0.2:
@@ -669,8 +699,8 @@ def open_url(url: str, headers: dict[str, str], timeout_s: float) -> Any:
     return urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=timeout_s)
 
 
-def _size(part: Path) -> int:
-    return part.stat().st_size if part.exists() else 0
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 def is_intact(path: Path, wheel: Wheel) -> bool:
@@ -697,12 +727,12 @@ def find_in_index(index: str, wheel: Wheel, timeout_s: float) -> str | None:
     try:
         with open_url(address, {"Accept": accept}, timeout_s) as answer:
             text = answer.read(50_000_000).decode("utf-8", "replace")
-    except (OSError, HTTPException):
-        return None
-    for link in re.findall(r'(?:href=|"url":\s*)"([^"]+)"', text):
-        url = urllib.parse.urljoin(page, link.split("#")[0].replace("&amp;", "&"))
-        if urllib.parse.unquote(url.rsplit("/", 1)[-1]) == wheel.file_name:
-            return url
+        for link in re.findall(r'(?:href=|"url":\s*)"([^"]+)"', text):
+            url = urllib.parse.urljoin(page, link.split("#")[0].replace("&amp;", "&"))
+            if urllib.parse.unquote(url.rsplit("/", 1)[-1]) == wheel.file_name:
+                return url
+    except (OSError, HTTPException, ValueError):  # ValueError: what is written is no address
+        pass
     return None
 
 
@@ -710,7 +740,8 @@ def find_in_index(index: str, wheel: Wheel, timeout_s: float) -> str | None:
 
 INHERITED_VARIABLES = re.compile(
     r"PATH|HOME|LANG|LC_\w+|TMP|TEMP|TMPDIR|XDG_\w+|(HTTPS?|ALL|NO)_PROXY|SSL_CERT_(FILE|DIR)"
-    r"|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE|PIP_\w+|UV_\w+|OMP_NUM_THREADS|CUDA_\w+|LD_LIBRARY_PATH"
+    r"|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE|PIP_\w+|UV_(?!\w*(?:INDEX|PUBLISH))\w+"
+    r"|OMP_NUM_THREADS|CUDA_\w+|LD_LIBRARY_PATH"
     r"|SYSTEM(ROOT|DRIVE)|WINDIR|COMSPEC|PATHEXT|USERPROFILE|(LOCAL)?APPDATA|PROGRAM\w+"
     r"|PROCESSOR_\w+|NUMBER_OF_PROCESSORS",
     re.IGNORECASE,
@@ -810,21 +841,52 @@ class Workplace:
     @contextlib.contextmanager
     def claimed(self) -> Iterator[None]:
         """Keep a second installer out. The system lets go when this process has ended, however it
-        does, and what it has run in the folder: that inherits the lock.
+        does, and what it has run in the folder: that inherits the lock. A folder that holds
+        nothing else is not left behind.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "lock").open("a") as file:
-            deadline_s = time.monotonic() + LOCK_PATIENCE_S
-            while not is_lock_taken(file.fileno()):
-                if time.monotonic() > deadline_s:
-                    raise InstallError(
-                        "busy",
-                        f"Another installation into {self.folder.with_suffix('')} is running.",
-                        hint="Wait for its end, or cancel it.",
-                    )
-                time.sleep(0.1)
-            os.set_inheritable(file.fileno(), True)
-            yield
+        deadline_s = time.monotonic() + LOCK_PATIENCE_S
+        while (file := self._locked()) is None:
+            if time.monotonic() > deadline_s:
+                raise InstallError(
+                    "busy",
+                    f"Another installation into {self.folder.with_suffix('')} is running.",
+                    hint="Wait for its end, or cancel it.",
+                )
+            time.sleep(0.1)
+        try:
+            with file:
+                os.set_inheritable(file.fileno(), True)
+                try:
+                    yield
+                finally:
+                    if os.name != "nt":
+                        self._leave_no_lock()
+        finally:
+            if os.name == "nt":  # which deletes no open file
+                self._leave_no_lock()
+
+    def _locked(self) -> IO[str] | None:
+        """The lock; None: somebody else has it, or has just deleted it with the whole folder."""
+        with contextlib.ExitStack() as unless_ours, contextlib.suppress(FileNotFoundError):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            file = unless_ours.enter_context((self.folder / LOCK).open("a"))
+            if is_lock_taken(file.fileno()) and is_still_named(file.fileno(), self.folder / LOCK):
+                unless_ours.pop_all()
+                return file
+        return None
+
+    def _leave_no_lock(self) -> None:
+        with contextlib.suppress(OSError):
+            if [path.name for path in self.folder.iterdir()] == [LOCK]:
+                shutil.rmtree(self.folder)
+
+    def clear(self) -> None:
+        """Delete all but the lock."""
+        for path in self.folder.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name != LOCK:
+                path.unlink()
 
 
 def is_lock_taken(descriptor: int) -> bool:
@@ -841,6 +903,11 @@ def is_lock_taken(descriptor: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def is_still_named(descriptor: int, path: Path) -> bool:
+    """The open file is the one of that name; Windows deletes none that is open."""
+    return os.name == "nt" or os.path.samestat(os.fstat(descriptor), path.stat())
 
 
 def environment_python(environment: Path) -> Path:
@@ -871,7 +938,6 @@ class Installer:
             What `verify` found.
         """
         recover(self.plan.target)
-        refuse_foreign(self.plan.target)
         stage(self.emit, "preflight")
         check_fitness(preflight(self.plan, wheelhouse=self.wheelhouse), self.emit)
         if not self.plan.is_satisfied_by(self.work.environment):
@@ -898,6 +964,7 @@ class Installer:
             self._pip("--no-index", "--no-deps", *map(str, wheels), count=len(wheels))
         if self.plan.unlocked:
             self._pip(*self.plan.unlocked, count=len(self.plan.unlocked))
+        repoint_scripts(self.work.environment, self.plan.target)
         with written_whole(self.work.environment / COMPLETE) as part:
             part.write_text(json.dumps(self.plan.contents, indent=1), encoding="utf-8")
 
@@ -1036,7 +1103,9 @@ def unpack_uv(wheel: Path, folder: Path) -> Path:
 def replace_environment(target: Path) -> None:
     """Put the new environment in the old one's place, and tidy up."""
     work = Workplace.of(target)
-    repoint_scripts(work.environment, target)
+    refuse_foreign(target)
+    if work.log.exists():
+        shutil.copyfile(work.log, work.environment / LOG)
     try:
         if target.exists():
             target.rename(work.previous)
@@ -1049,9 +1118,8 @@ def replace_environment(target: Path) -> None:
             hint="Close the programs that use it (Blender's worker too) and run the same again: "
             "nothing will be downloaded again.",
         ) from error
-    if work.log.exists():
-        shutil.copyfile(work.log, target / LOG)
-    shutil.rmtree(work.folder, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        work.clear()
 
 
 def recover(target: Path) -> None:
@@ -1085,14 +1153,20 @@ def refuse_foreign(target: Path) -> None:
 
 def remove_environment(target: Path) -> int:
     """Delete an environment and all that belongs to it; the bytes that this frees."""
-    refuse_foreign(target)
-    folders = [target, managed_pythons(target), Workplace.of(target).folder]
-    freed = sum(folder_bytes(folder) for folder in folders)
+    work = Workplace.of(target)
+    freed = sum(folder_bytes(folder) for folder in belongings(target))
     (target / COMPLETE).unlink(missing_ok=True)
-    for folder in folders:
+    for folder in (target, managed_pythons(target)):
         if folder.exists():
             shutil.rmtree(folder)
+    work.clear()
     return freed
+
+
+def belongings(target: Path) -> list[Path]:
+    """The folders that an environment consists of, and leaves while it is made; those there are."""
+    folders = (target, managed_pythons(target), Workplace.of(target).folder)
+    return [folder for folder in folders if folder.exists()]
 
 
 def folder_bytes(folder: Path) -> int:
@@ -1194,18 +1268,18 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
         "--make-wheelhouse", type=_path, metavar="DIR", help="only download the packages to there"
     )
     parser.add_argument(
-        "--timeout", type=float, default=Patience.timeout_s, metavar="S", help="without a byte"
+        "--timeout", type=_seconds, default=Patience.timeout_s, metavar="S", help="without a byte"
     )
     parser.add_argument(
-        "--retries", type=int, default=Patience.retries, metavar="N", help="of a download"
+        "--retries", type=_count, default=Patience.retries, metavar="N", help="of a download"
     )
     parser.add_argument("--json", action="store_true", help="events as JSON lines on stdout")
     parser.add_argument("--dry-run", action="store_true", help="only say what it would cost")
     parser.add_argument("--verify", action="store_true", help="convert a tiny picture as well")
     parser.add_argument("--remove", action="store_true", help="delete the environment")
     options = parser.parse_args(arguments)
-    if options.target is None and options.make_wheelhouse is None:
-        parser.error("--target is needed, or --make-wheelhouse")
+    if (options.target is None) == (options.make_wheelhouse is None):
+        parser.error("either --target is needed or --make-wheelhouse")
     if unknown := set(options.extras) - set(EXTRAS):
         parser.error(f"--extras: expected names of {', '.join(EXTRAS)}, got {sorted(unknown)}")
     if options.wheelhouse and options.extras != [LOCKED_EXTRA]:
@@ -1214,33 +1288,60 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def _path(text: str) -> Path:
-    return Path(text).expanduser().resolve()
+    try:
+        return Path(text).expanduser().resolve()
+    except (OSError, RuntimeError) as error:  # no such user, links in a circle
+        raise argparse.ArgumentTypeError(f"{text}: {error}") from error
+
+
+def _seconds(text: str) -> float:
+    if not 0.0 < float(text) <= 86_400.0:
+        raise argparse.ArgumentTypeError(f"expected more than 0 and at most a day, got {text}")
+    return float(text)
+
+
+def _count(text: str) -> int:
+    if int(text) < 0:
+        raise argparse.ArgumentTypeError(f"expected 0 or more, got {text}")
+    return int(text)
 
 
 def carry_out(options: argparse.Namespace, emit: Emit) -> Event:
     """Do what the options ask; the last event."""
     target: Path = options.target or options.make_wheelhouse
     report: dict[str, Any] = {"target": str(target)}
+    work = Workplace.of(target)
+    if not (options.make_wheelhouse or options.dry_run):
+        refuse_foreign(target)
     if options.remove:
-        with Workplace.of(target).claimed() if target.exists() else contextlib.nullcontext():
-            freed = remove_environment(target)
+        freed = 0
+        if belongings(target):
+            with work.claimed():
+                freed = remove_environment(target)
         report |= {"status": "removed", "freed_bytes": freed}
         return {"type": "result", "files": {}, "report": report}
     plan = make_plan(target, options.extras, options.device, options.python)
     report |= plan.contents
     if plan.lock:
-        sizes = {"download_bytes": plan.lock.download_bytes, "needed_bytes": needed_bytes(plan)}
-        report |= {"lock_file": plan.lock.name, **sizes}
+        report |= {
+            "lock_file": plan.lock.name,
+            "download_bytes": plan.lock.download_bytes,
+            "needed_bytes": needed_bytes(plan, options.wheelhouse),
+        }
     files = {"python": str(environment_python(target))}
     network = Patience(timeout_s=options.timeout, retries=options.retries)
     if options.make_wheelhouse:
         files = {"wheelhouse": str(target)}
-        report |= {"status": "wheelhouse", **make_wheelhouse(plan, target, emit, network)}
+        with work.claimed():
+            report |= {"status": "wheelhouse", **make_wheelhouse(plan, target, emit, network)}
     elif options.dry_run:
         report["preflight"] = tell_findings(preflight(plan, wheelhouse=options.wheelhouse), emit)
         report["status"] = "complete" if plan.is_satisfied_by(target) else "planned"
     elif plan.is_satisfied_by(target):
         report["status"] = "complete"
+        if work.folder.exists():  # an installer that was killed while it tidied up
+            with contextlib.suppress(InstallError, OSError), work.claimed():
+                work.clear()
         if options.verify:
             with tempfile.TemporaryDirectory() as folder:
                 runner = Runner(Path(folder) / LOG)
@@ -1249,7 +1350,7 @@ def carry_out(options: argparse.Namespace, emit: Emit) -> Event:
         installer = Installer(
             plan, emit, wheelhouse=options.wheelhouse, tool=options.tool, network=network
         )
-        with installer.work.claimed():
+        with work.claimed():
             report["verified"] = installer.install(with_conversion=options.verify)
         report["status"] = "installed"
     return {"type": "result", "files": files, "report": report}

@@ -2,8 +2,9 @@
 """Write the lock files that vendor_install.py installs from: `locks/pylock.*.toml`.
 
 One for each platform, build of PyTorch and version of Python, in the standard form (PEP 751), with
-exactly one wheel per package: address, size, SHA-256. Under `[tool.one2345]` stand the size that
-all of them have once installed, and the wheel of uv for that platform. Needs uv on PATH and the
+exactly one wheel per package: address, SHA-256, and the size where it is known. Under
+`[tool.one2345]` stand the size that all of them have once installed, what those of unknown size
+come to, about, and the wheel of uv for that platform. Needs uv on PATH and the
 network: run `make locks` after a change of the `pipeline` requirements.
 """
 
@@ -32,6 +33,7 @@ PLATFORMS = {
     # ours: (uv's name, part of the file name of uv's own wheel)
     "linux-x86_64": ("x86_64-manylinux_2_28", "manylinux_2_17_x86_64"),
     "windows-x86_64": ("x86_64-pc-windows-msvc", "win_amd64"),
+    "linux-aarch64": ("aarch64-manylinux_2_28", "manylinux_2_17_aarch64"),
     "macos-arm64": ("aarch64-apple-darwin", "macosx_11_0_arm64"),
 }
 CONSTRAINTS = "numpy<2; python_version < '3.12'"
@@ -53,18 +55,40 @@ LABELLED_TORCH: dict[tuple[str, str, str], dict[str, Any]] = {
     },
     ("linux-x86_64", "cpu", "3.13"): {
         "url": f"{PYTORCH}/cpu/torch-2.13.0%2Bcpu-cp313-cp313-manylinux_2_28_x86_64.whl",
+        "size": 191_815_667,
         "sha256": "3fbf9c9d1f3c10c2d59d04aca426dee9ccc6ceb32d255c61e93acc3b4f75fae6",
+    },
+    ("linux-aarch64", "cpu", "3.11"): {
+        "url": f"{PYTORCH}/cpu/torch-2.13.0%2Bcpu-cp311-cp311-manylinux_2_28_aarch64.whl",
+        "sha256": "84453b69508ec79902f899c5ed9495acb9e2bbe9fda5f1d5d6f19e3c3842e1a7",
+    },
+    ("linux-aarch64", "cpu", "3.12"): {
+        "url": f"{PYTORCH}/cpu/torch-2.13.0%2Bcpu-cp312-cp312-manylinux_2_28_aarch64.whl",
+        "size": 155_005_253,
+        "sha256": "6f307c2c32d764ffc6ff6893b801fad6d4752f3e67966cb8abf1843427c02604",
+    },
+    ("linux-aarch64", "cpu", "3.13"): {
+        "url": f"{PYTORCH}/cpu/torch-2.13.0%2Bcpu-cp313-cp313-manylinux_2_28_aarch64.whl",
+        "sha256": "0b8f7d0423027ae8b90c7977c627f3379f325363a08224dffad9b4b2d684a83d",
     },
     ("windows-x86_64", "cuda", "3.13"): {
         "url": f"{PYTORCH}/cu130/torch-2.13.0%2Bcu130-cp313-cp313-win_amd64.whl",
+        "size": 1_915_517_499,
         "sha256": "cf23236e9deed7d3510d14d9b9592d75d272ef7b35bbfee31a02bea339c73971",
     },
 }
-TORCH_CPU_UNPACKED_BYTES = 699_298_109
-"""Of the wheel for Python 3.11; PyTorch's server may not be within reach where this runs."""
+ESTIMATED_TORCH_BYTES = 155_000_000
+"""Of a wheel above whose size is not known: that of another for the same platform."""
+UNPACKED_TORCH_BYTES = {"cpu": 699_298_109, "cu130": 5_000_000_000}
+"""Of the wheels above; PyTorch's server may not be within reach where this runs. The first is that
+of the wheel for Linux on x86_64 with Python 3.11, the second a guess that is rather too high."""
 TARGETS = [
     *((platform, "cpu", python) for platform in PLATFORMS for python in PYTHONS),
-    *(("linux-x86_64", "cuda", python) for python in PYTHONS),
+    *(
+        (f"linux-{machine}", "cuda", python)
+        for machine in ("x86_64", "aarch64")
+        for python in PYTHONS
+    ),
     ("windows-x86_64", "cuda", "3.13"),
 ]
 
@@ -165,17 +189,15 @@ class _RemoteFile(io.RawIOBase):
 @cache
 def unpacked_bytes(url: str, size: int) -> int:
     """What a wheel takes once installed, from the directory at its end."""
-    if url.startswith(f"{PYTORCH}/cpu/"):
-        return TORCH_CPU_UNPACKED_BYTES
+    if url.startswith(PYTORCH):
+        return UNPACKED_TORCH_BYTES[url.removeprefix(f"{PYTORCH}/").split("/")[0]]
     with zipfile.ZipFile(_RemoteFile(url, size)) as wheel:
         return sum(entry.file_size for entry in wheel.infolist())
 
 
-def installed_bytes(packages: list[dict[str, Any]]) -> int | None:
-    """Of all wheels together; None when one of them cannot be asked."""
+def installed_bytes(packages: list[dict[str, Any]]) -> int:
+    """Of all wheels together."""
     wheels = [package["wheel"] for package in packages]
-    if any("cu130" in wheel["url"] for wheel in wheels):
-        return None
     with ThreadPoolExecutor(8) as pool:
         sizes = pool.map(lambda wheel: unpacked_bytes(wheel["url"], wheel.get("size", 0)), wheels)
         return sum(sizes)
@@ -198,8 +220,9 @@ def document(packages: list[dict[str, Any]], python: str, uv: dict[str, Any]) ->
             f"wheels = [{_inline(package['wheel'])}]",
         ]
     lines += ["", "[tool.one2345]", f"uv = {_inline(uv)}"]
-    if total := installed_bytes(packages):
-        lines.append(f"installed-bytes = {total}")
+    if any("size" not in package["wheel"] for package in packages):
+        lines.append(f"estimated-bytes = {ESTIMATED_TORCH_BYTES}")
+    lines.append(f"installed-bytes = {installed_bytes(packages)}")
     return "\n".join(lines) + "\n"
 
 

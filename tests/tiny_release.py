@@ -61,7 +61,9 @@ class TinyRelease:
     """By file name."""
 
     @classmethod
-    def make(cls, folder: Path, base_url: str, version: str = "1.0") -> TinyRelease:
+    def make(
+        cls, folder: Path, base_url: str, version: str = "1.0", *, are_sizes_known: bool = True
+    ) -> TinyRelease:
         payload = random.Random(version).randbytes(PAYLOAD_BYTES)
         main = f"def main():\n    print('tiny {version}')\n".encode()
         modules = {"tiny/__init__.py": main, "tiny/payload.bin": payload}
@@ -82,9 +84,12 @@ class TinyRelease:
             name, number = file_name.split("-")[:2]
             digest = hashlib.sha256(content).hexdigest()
             lock += f'[[packages]]\nname = "{name}"\nversion = "{number}"\n'
-            lock += f'wheels = [{{url = "{base_url}/{file_name}", size = {len(content)}, '
+            size = f"size = {len(content)}, " if are_sizes_known else ""
+            lock += f'wheels = [{{url = "{base_url}/{file_name}", {size}'
             lock += f'hashes = {{sha256 = "{digest}"}}}}]\n'
-        lock += "[tool.one2345]\n"
+        total = sum(map(len, wheels.values()))
+        lock += f"[tool.one2345]\ninstalled-bytes = {3 * total}\n"
+        lock += "" if are_sizes_known else f"estimated-bytes = {total}\n"
         (folder / "locks" / lock_name()).write_text(lock)
         return cls(folder, wheels)
 
@@ -104,7 +109,7 @@ class TinyRelease:
         """The installer as a process; it knows none of this machine's package indexes."""
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("PIP_", "UV_"))}
         return subprocess.Popen(
-            [sys.executable, str(self.folder / SCRIPT.name), *arguments, *PATIENCE, "--json"],
+            [sys.executable, str(self.folder / SCRIPT.name), *PATIENCE, *arguments, "--json"],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env={**clean, "PIP_CONFIG_FILE": os.devnull, **environment},

@@ -6,6 +6,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from tiny_release import PAYLOAD_BYTES, TinyRelease, lock_name
 
 from one2345_blender.contracts.messages import EVENTS, decode_line
 
@@ -112,6 +114,11 @@ def test_the_build_fits_the_driver(
         ["--device", "cuda" if sys.platform == "darwin" else "mps"],
         ["--extras", "everything"],
         ["--wheelhouse", "/tmp", "--extras", "dev"],
+        ["--make-wheelhouse", "/tmp/wheels"],
+        ["--timeout", "-1"],
+        ["--timeout", "nan"],
+        ["--retries", "-1"],
+        ["--wheelhouse", "~no-such-user/wheels"],
         [],
     ],
     ids=" ".join,
@@ -122,6 +129,78 @@ def test_wrong_use_has_the_status_2(tmp_path: Path, arguments: list[str]) -> Non
     assert status == 2
     assert all(event["code"] == "option" and event["hint"] for event in events)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_size_that_nobody_told_is_said_and_reckoned_with(tmp_path: Path) -> None:
+    def dry_run(are_sizes_known: bool) -> tuple[dict[str, Any], str]:
+        release = TinyRelease.make(
+            tmp_path / "release", "http://127.0.0.1:9", are_sizes_known=are_sizes_known
+        )
+        options = ["--target", str(tmp_path / "runtime"), "--device", "cpu", "--dry-run"]
+        status, events = release.run(*options)
+        assert status == 0
+        report = events[-1]["report"]
+        found = {finding["name"]: finding["found"] for finding in report["preflight"]}
+        return report, found["packages"]
+
+    known, unknown = dry_run(True), dry_run(False)
+    assert "not known" not in known[1]
+    assert "size not known of tiny, torch: 0 MB are reckoned with" in unknown[1]
+    for size in ("download_bytes", "needed_bytes"):
+        assert unknown[0][size] == known[0][size] > PAYLOAD_BYTES
+
+
+def test_what_is_there_already_needs_no_room(tmp_path: Path) -> None:
+    release = TinyRelease.make(tmp_path / "release", "http://127.0.0.1:9")
+    options = ["--target", str(tmp_path / "runtime"), "--device", "cpu", "--dry-run"]
+
+    def needed_bytes(*more: str) -> int:
+        size: int = release.run(*options, *more)[1][-1]["report"]["needed_bytes"]
+        return size
+
+    total = sum(map(len, release.wheels.values()))
+    assert needed_bytes() == 4 * total
+    assert needed_bytes("--wheelhouse", str(tmp_path)) == 3 * total
+    wheels = tmp_path / "runtime.work" / "wheels"
+    wheels.mkdir(parents=True)
+    (wheels / f"{release.payload_wheel}.part").write_bytes(bytes(1000))
+    (wheels / "of-an-older-release.whl").write_bytes(bytes(5000))
+    (tmp_path / "runtime.work" / "environment").mkdir()
+    (tmp_path / "runtime.work" / "environment" / "half.bin").write_bytes(bytes(300))
+    assert needed_bytes() == 4 * total - 1300
+
+
+def test_a_platform_without_a_lock_is_told_at_once(tmp_path: Path) -> None:
+    release = TinyRelease.make(tmp_path / "release", "http://127.0.0.1:9")
+    lock = release.folder / "locks" / lock_name()
+    lock.rename(lock.with_name("pylock.plan9-mips-cpu-py311.toml"))
+    status, events = release.run("--target", str(tmp_path / "runtime"), "--device", "cpu")
+    assert (status, events[-1]["code"]) == (3, "preflight")
+    assert "only for plan9-mips (cpu)" in events[-1]["message"]
+    assert "Python of your own" in events[-1]["hint"]
+    assert not list(tmp_path.glob("runtime*"))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows deletes no open file")
+def test_a_lock_that_was_deleted_before_it_was_taken_keeps_nobody_out_and_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when one installer tidies up between the moments when the next opens and takes it."""
+    work = vendor_install.Workplace.of(tmp_path / "runtime")
+    take, times = vendor_install.is_lock_taken, iter([1])
+
+    def take_late(descriptor: int) -> bool:
+        if next(times, None):
+            shutil.rmtree(work.folder)
+        return bool(take(descriptor))
+
+    monkeypatch.setattr(vendor_install, "is_lock_taken", take_late)
+    monkeypatch.setattr(vendor_install, "LOCK_PATIENCE_S", 1.0)
+    with work.claimed():
+        assert (work.folder / "lock").is_file()
+        with pytest.raises(vendor_install.InstallError, match="running"), work.claimed():
+            pass
+    assert not work.folder.exists()
 
 
 def test_a_lock_file_cannot_lead_out_of_the_folder(tmp_path: Path) -> None:

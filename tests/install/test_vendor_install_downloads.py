@@ -70,6 +70,23 @@ def test_a_server_that_cannot_resume_sends_all_again(
     assert is_whole(release, tmp_path / "wheels")
 
 
+def test_a_file_of_unknown_size_is_resumed_and_checked_too(
+    server: FaultServer, tmp_path: Path
+) -> None:
+    release = TinyRelease.make(tmp_path / "release", server.url, are_sizes_known=False)
+    server.files.update({f"/{name}": content for name, content in release.wheels.items()})
+    path = f"/{release.payload_wheel}"
+    server.faults[path] = [Fault("stall"), Fault("too_short")]
+    assert fetch(release, tmp_path / "wheels")[0] == 0
+    assert is_whole(release, tmp_path / "wheels")
+    assert server.gets(path)[1] == f"bytes={len(release.wheels[path[1:]]) // 2}-"
+    whole = tmp_path / "wheels" / release.payload_wheel
+    whole.rename(whole.with_name(f"{whole.name}.part"))  # killed before it had its name
+    asked = len(server.requests)
+    assert fetch(release, tmp_path / "wheels")[0] == 0
+    assert is_whole(release, tmp_path / "wheels") and len(server.requests) == asked
+
+
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
@@ -110,6 +127,22 @@ def test_an_ended_download_goes_on_where_it_was(
     assert server.gets(path)[-1] == f"bytes={kept}-"
 
 
+@pytest.mark.parametrize("dated_s", [0, 4_102_444_800], ids=["1970", "2100"])
+def test_what_another_clock_has_dated_is_neither_stale_nor_in_the_way(
+    release: TinyRelease, server: FaultServer, tmp_path: Path, dated_s: int
+) -> None:
+    folder, path = tmp_path / "wheels", f"/{release.payload_wheel}"
+    server.faults[path] = [Fault("cut"), Fault("status", code=403)]
+    assert fetch(release, folder)[0] == 1
+    of_a_dead_process = tmp_path / "wheels.work" / "lock"
+    of_a_dead_process.parent.mkdir()
+    of_a_dead_process.touch()
+    for file in (folder, *folder.iterdir(), of_a_dead_process.parent, of_a_dead_process):
+        os.utime(file, (dated_s, dated_s))
+    assert fetch(release, folder)[0] == 0 and is_whole(release, folder)
+    assert server.gets(path)[-1] == f"bytes={len(release.wheels[path[1:]]) // 2}-"
+
+
 def test_an_installer_whose_listener_was_killed_ends(
     release: TinyRelease, server: FaultServer, tmp_path: Path
 ) -> None:
@@ -142,6 +175,40 @@ def test_a_mirror_with_a_password_is_used_and_its_password_never_told(
         "--make-wheelhouse", str(tmp_path / "other"), "--device", "cpu", PIP_INDEX_URL=index
     )
     assert status == 1 and "secret" not in str(events)
+
+
+@pytest.mark.parametrize("index", ["mirror.local/simple", "http://[", "http://127.0.0.1:no/"])
+def test_a_mirror_whose_address_is_none_is_passed_over(
+    release: TinyRelease, tmp_path: Path, index: str
+) -> None:
+    assert fetch(release, tmp_path / "wheels", PIP_INDEX_URL=index)[0] == 0
+    assert is_whole(release, tmp_path / "wheels")
+
+
+def test_links_of_a_mirror_that_are_none_are_passed_over(
+    release: TinyRelease, server: FaultServer, tmp_path: Path
+) -> None:
+    for name in release.wheels:
+        server.files[f"/simple/{name.split('-')[0]}/"] = (
+            b'<a href="http://[/' + name.encode() + b'">'
+        )
+    assert fetch(release, tmp_path / "wheels", PIP_INDEX_URL=f"{server.url}/simple")[0] == 0
+    assert is_whole(release, tmp_path / "wheels")
+
+
+def test_a_wheelhouse_is_made_by_one_at_a_time(
+    release: TinyRelease, server: FaultServer, tmp_path: Path
+) -> None:
+    folder, path = tmp_path / "wheels", f"/{release.payload_wheel}"
+    server.faults[path] = [Fault("stall")]
+    first = release.start("--make-wheelhouse", str(folder), "--device", "cpu", "--timeout", "60")
+    wait_for(lambda: server.gets(path))
+    status, error = fetch(release, folder)
+    first.kill()
+    first.communicate(timeout=30)
+    assert (status, error["code"]) == (1, "busy")
+    assert fetch(release, folder)[0] == 0 and is_whole(release, folder)
+    assert not (tmp_path / "wheels.work").exists()
 
 
 def test_a_full_disk_is_an_error_and_not_a_network_problem(

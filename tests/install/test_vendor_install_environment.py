@@ -131,6 +131,35 @@ def test_killed_at_any_stage_the_next_run_goes_on(release: TinyRelease, tmp_path
     assert "create_environment" not in redone, "it was whole before the last kill"
 
 
+def test_what_one_killed_while_tidying_up_has_left_goes_with_the_next_run(
+    release: TinyRelease, tmp_path: Path
+) -> None:
+    target, work = tmp_path / "runtime", tmp_path / "runtime.work"
+    assert install(release, target)[0] == 0
+    (work / "previous").mkdir(parents=True)
+    (work / "previous" / "big.bin").write_bytes(b"an old environment")
+    (work / "lock").touch()
+    assert install(release, target)[1][-1]["report"]["status"] == "complete"
+    assert not work.exists() and says(target) == "tiny 1.0"
+
+
+def test_what_is_being_installed_is_not_removed(release: TinyRelease, tmp_path: Path) -> None:
+    with FaultServer({f"/{name}": content for name, content in release.wheels.items()}) as server:
+        release = TinyRelease.make(release.folder, server.url)
+        server.faults[f"/{release.payload_wheel}"] = [Fault("stall")]
+        options = ["--target", str(tmp_path / "runtime"), "--device", "cpu"]
+        first = release.start(*options, "--timeout", "60")
+        wait_for(lambda: server.gets(f"/{release.payload_wheel}"))
+        status, events = release.run(*options, "--remove")
+        kept = list((tmp_path / "runtime.work" / "wheels").iterdir())
+        first.kill()
+        first.communicate(timeout=30)
+        assert (status, events[-1]["code"]) == (1, "busy") and kept
+    assert release.run(*options, "--remove")[0] == 0
+    assert not list(tmp_path.glob("runtime*"))
+    assert release.run(*options, "--remove")[1][-1]["report"]["freed_bytes"] == 0
+
+
 def test_an_environment_set_aside_by_a_dead_installer_comes_back(
     release: TinyRelease, tmp_path: Path
 ) -> None:
@@ -176,6 +205,7 @@ def test_the_disk_is_looked_at_before_anything_is_downloaded(
     disk = small_disk(PAYLOAD_BYTES)
     status, events = install(release, disk / "runtime")
     assert (status, events[-1]["code"]) == (3, "preflight")
+    assert list(disk.iterdir()) == []
     assert "disk" in events[-1]["message"] and events[-1]["hint"]
     assert [event["name"] for event in events if event["type"] == "stage"] == ["preflight"]
 
@@ -190,6 +220,7 @@ def test_a_foreign_folder_is_neither_replaced_nor_removed(
         assert (status, events[-1]["code"]) == (2, "option")
         assert "something else" in events[-1]["message"]
     assert (target / "thesis.txt").read_text() == "years of work"
+    assert not list(tmp_path.glob("documents.*"))
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
@@ -209,6 +240,8 @@ def test_the_child_processes_see_no_secrets(tmp_path: Path) -> None:
         pytest.skip("a shell script stands in for the interpreter")
     release = TinyRelease.make(tmp_path / "release", NOWHERE)
     options = ["--target", str(tmp_path / "runtime"), "--device", "cpu", "--dry-run"]
-    release.run(*options, "--python", str(spy), HF_TOKEN="hf_secret", AWS_SECRET_ACCESS_KEY="s")
+    secrets = ("HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "UV_PUBLISH_TOKEN", "UV_INDEX_A_PASSWORD")
+    given = dict.fromkeys(secrets, "secret") | {"UV_NATIVE_TLS": "1"}
+    release.run(*options, "--python", str(spy), **given)
     names = {line.split("=")[0] for line in seen.read_text().splitlines()}
-    assert "PATH" in names and not {"HF_TOKEN", "AWS_SECRET_ACCESS_KEY"} & names
+    assert {"PATH", "UV_NATIVE_TLS"} <= names and not names & set(secrets)
