@@ -80,8 +80,11 @@ def _download(options: argparse.Namespace) -> Downloaded:
                 f"{licences(options.preset)}",
                 hint="Read them, and repeat the command with --accept-licences.",
             )
-        result = download(options.preset, hub=Hub(), emit=emit, given=options.given)
-        return result if options.files_only else make_preset(options.preset, result, emit)
+        makes_preset = not options.files_only
+        result = download(
+            options.preset, hub=Hub(), emit=emit, given=options.given, makes_preset=makes_preset
+        )
+        return make_preset(options.preset, result, emit) if makes_preset else result
     except One2345Error as error:
         if options.events:
             failure = {"code": error.code, "message": error.message, "hint": error.hint}
@@ -121,8 +124,15 @@ def _line(event: Message) -> bytes:
 
 
 def _emit_event(event: Message) -> None:
-    sys.stdout.buffer.write(_line(event))
-    sys.stdout.buffer.flush()
+    """Raises KeyboardInterrupt: nobody listens any more; Blender was killed, say."""
+    try:
+        sys.stdout.buffer.write(_line(event))
+        sys.stdout.buffer.flush()
+    except OSError as error:
+        nobody = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nobody, sys.stdout.fileno())  # what still waits in the buffer goes there
+        os.close(nobody)
+        raise KeyboardInterrupt from error
 
 
 def _emit_text(event: Message) -> None:

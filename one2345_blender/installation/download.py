@@ -6,7 +6,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,6 @@ from .weights_record import FileRecord, SourceRecord, checked, read_records, wri
 
 STAGES = ("look_up", "download", "import")
 LICENCES_TXT = "LICENCES.txt"
-_LOCK = "lock"
 _TELL_EVERY_S = 0.2
 
 Emit = Callable[[Message], None]
@@ -77,20 +76,26 @@ def cost(preset: str, *, hub: Hub, given: Path | None = None) -> Downloaded:
     """
     folder = downloads_folder(preset)
     records = _look_up(preset, folder, given, hub)
-    total_bytes = sum(record.size_bytes for record in records)
     missing_bytes = _missing_bytes(folder, records)
     report = {
         "preset": preset,
         "folder": str(folder),
         "licences": licences(preset),
         "download_bytes": missing_bytes,
-        "needed_bytes": missing_bytes + total_bytes,  # the preset made of them is a copy
+        "needed_bytes": _needed_bytes(folder, records, makes_preset=True),
         "free_bytes": shutil.disk_usage(_existing(folder)).free,
     }
     return Downloaded(files={}, report=report)
 
 
-def download(preset: str, *, hub: Hub, emit: Emit, given: Path | None = None) -> Downloaded:
+def download(
+    preset: str,
+    *,
+    hub: Hub,
+    emit: Emit,
+    given: Path | None = None,
+    makes_preset: bool = False,
+) -> Downloaded:
     """Bring all published files of a preset to this machine; goes on where a try before ended.
 
     A file is taken from where it is: the folder of an earlier download, `given`, the cache that all
@@ -101,6 +106,7 @@ def download(preset: str, *, hub: Hub, emit: Emit, given: Path | None = None) ->
         given: A folder of files that the user has: the one that a download made elsewhere, the
             repositories' folders, or the files side by side. A `weights.json` in it is believed
             where this machine has none of its own.
+        makes_preset: Room for the preset that will be made of them is looked for as well.
 
     Raises:
         OptionError: Nothing is published for that preset.
@@ -110,16 +116,23 @@ def download(preset: str, *, hub: Hub, emit: Emit, given: Path | None = None) ->
         OutputError: There is no space, or no permission.
     """
     folder = downloads_folder(preset)
-    prepare_output_dir(folder)
-    with _claimed(folder):
-        return _download(preset, folder, hub, emit, given)
+    with _claimed(preset):
+        prepare_output_dir(folder)
+        _stage(emit, "look_up")
+        records = _look_up(preset, folder, given, hub)
+        write_records(folder, records)
+        _check_space(folder, _needed_bytes(folder, records, makes_preset=makes_preset))
+        return _obtain_all(preset, folder, records, given, hub, emit)
 
 
-def _download(preset: str, folder: Path, hub: Hub, emit: Emit, given: Path | None) -> Downloaded:
-    _stage(emit, "look_up")
-    records = _look_up(preset, folder, given, hub)
-    write_records(folder, records)
-    _check_space(folder, records)
+def _obtain_all(
+    preset: str,
+    folder: Path,
+    records: tuple[SourceRecord, ...],
+    given: Path | None,
+    hub: Hub,
+    emit: Emit,
+) -> Downloaded:
     _stage(emit, "download")
     progress = _Progress(emit, sum(record.size_bytes for record in records))
     files: dict[str, str] = {}
@@ -132,6 +145,8 @@ def _download(preset: str, folder: Path, hub: Hub, emit: Emit, given: Path | Non
             found.append(file_found)
         finished.append(replace(record, files=tuple(found)))
     write_records(folder, tuple(finished))
+    for part in folder.rglob("*.part"):  # of a try that was killed
+        part.unlink()
     with atomic_write(folder / LICENCES_TXT) as stream:
         text = "\n".join(f"{r.repo_id} at {r.commit}: {r.licence}" for r in finished)
         stream.write(f"{text}\n".encode())
@@ -154,15 +169,17 @@ def make_preset(preset: str, downloaded: Downloaded, emit: Emit) -> Downloaded:
     from ..pipeline.import_checkpoint import import_checkpoint  # loads the libraries
 
     _stage(emit, "import")
-    target = user_presets_folder() / preset
-    unfinished = target.with_name(f"{preset}.part")
-    with _claimed(downloads_folder(preset)):
+    target, unfinished = (user_presets_folder() / name for name in (preset, f"{preset}.part"))
+    with _claimed(preset):
         shutil.rmtree(unfinished, ignore_errors=True)
-        for source in PUBLISHED[preset]:
-            repository = downloads_folder(preset) / source.repo_id.replace("/", "--")
-            import_checkpoint(repository / source.imported, unfinished)
-        shutil.rmtree(target, ignore_errors=True)
-        unfinished.replace(target)
+        try:
+            for source in PUBLISHED[preset]:
+                repository = downloads_folder(preset) / source.repo_id.replace("/", "--")
+                import_checkpoint(repository / source.imported, unfinished)
+            _delete(target)
+            unfinished.replace(target)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
     return replace(
         downloaded,
         files={**downloaded.files, "preset": str(target)},
@@ -175,21 +192,40 @@ def remove(preset: str) -> Downloaded:
 
     Raises:
         OptionError: Nothing is published for that preset.
-        OutputError: Something cannot be deleted.
+        OutputError: Something cannot be deleted, or is being downloaded.
     """
-    freed_bytes = 0
-    for folder in (downloads_folder(preset), user_presets_folder() / preset):
-        if not folder.is_dir():
-            continue
-        freed_bytes += sum(p.lstat().st_size for p in folder.rglob("*") if not p.is_dir())
-        try:
-            shutil.rmtree(folder)
-        except OSError as error:
-            raise OutputError(
-                f"Could not delete {folder}: {error.strerror}.",
-                hint="Close the programs that use these weights and try again.",
-            ) from error
+    presets, freed_bytes = user_presets_folder(), 0
+    if presets.is_dir():
+        with _claimed(preset):
+            for folder in (downloads_folder(preset), presets / preset, presets / f"{preset}.part"):
+                freed_bytes += _delete(folder)
+            with suppress(OSError):  # Windows deletes no open file
+                _lock(preset).unlink()
     return Downloaded(files={}, report={"preset": preset, "freed_bytes": freed_bytes})
+
+
+def _delete(folder: Path) -> int:
+    """Delete a folder, which is never half there under its name; the bytes that this frees.
+
+    Raises:
+        OutputError: Something in it cannot be deleted.
+    """
+    doomed = folder.with_name(f"{folder.name}.deleted")
+    freed_bytes = 0
+    try:
+        if doomed.is_dir():  # left by one that was killed
+            freed_bytes += _folder_bytes(doomed)
+            shutil.rmtree(doomed)
+        if folder.is_dir():
+            folder.rename(doomed)
+            freed_bytes += _folder_bytes(doomed)
+            shutil.rmtree(doomed)
+    except OSError as error:
+        raise OutputError(
+            f"Could not delete {folder}: {error.strerror}.",
+            hint="Close the programs that use these weights and try again.",
+        ) from error
+    return freed_bytes
 
 
 def _look_up(preset: str, folder: Path, given: Path | None, hub: Hub) -> tuple[SourceRecord, ...]:
@@ -199,15 +235,21 @@ def _look_up(preset: str, folder: Path, given: Path | None, hub: Hub) -> tuple[S
     return tuple(known.get(s.repo_id) or hub.look_up(s) for s in PUBLISHED[preset])
 
 
+def _lock(preset: str) -> Path:
+    return user_presets_folder() / f"{preset}.lock"
+
+
 @contextmanager
-def _claimed(folder: Path) -> Iterator[None]:
+def _claimed(preset: str) -> Iterator[None]:
     """Keep a second download out; the system lets go when this process ends, however."""
-    lock = FileLock(folder / _LOCK, timeout=0)
+    prepare_output_dir(user_presets_folder())
+    lock = FileLock(_lock(preset), timeout=0)
     try:
         lock.acquire()
     except Timeout as error:
         raise OutputError(
-            f"Another download into {folder} is running.", hint="Wait for its end, or cancel it."
+            f"Another download into {downloads_folder(preset)} is running.",
+            hint="Wait for its end, or cancel it.",
         ) from error
     try:
         yield
@@ -220,17 +262,26 @@ def _existing(folder: Path) -> Path:
     return next(path for path in (folder, *folder.parents) if path.is_dir())
 
 
+def _folder_bytes(folder: Path) -> int:
+    return sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())
+
+
 def _missing_bytes(folder: Path, records: tuple[SourceRecord, ...]) -> int:
-    have = sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file())
-    return max(sum(record.size_bytes for record in records) - have, 0)
+    return max(sum(record.size_bytes for record in records) - _folder_bytes(folder), 0)
 
 
-def _check_space(folder: Path, records: tuple[SourceRecord, ...]) -> None:
-    needed = _missing_bytes(folder, records)
-    free = shutil.disk_usage(folder).free
-    if needed > free:
+def _needed_bytes(folder: Path, records: tuple[SourceRecord, ...], *, makes_preset: bool) -> int:
+    """Of the files that are missing, and of the preset made of them all, which is a copy."""
+    copied_bytes = sum(record.size_bytes for record in records) if makes_preset else 0
+    return _missing_bytes(folder, records) + copied_bytes
+
+
+def _check_space(folder: Path, needed_bytes: int) -> None:
+    free_bytes = shutil.disk_usage(folder).free
+    if needed_bytes > free_bytes:
         raise OutputError(
-            f"{needed / 1e9:.1f} GB are needed in {folder}, {free / 1e9:.1f} GB are free.",
+            f"{needed_bytes / 1e9:.1f} GB are needed in {folder}, {free_bytes / 1e9:.1f} GB are "
+            "free.",
             hint="Free some space, or set ONE2345_PRESETS to a folder elsewhere.",
         )
 

@@ -3,15 +3,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import random
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from fault_server import MISHAPS, Fault, FaultServer
@@ -19,20 +15,30 @@ from fault_server import MISHAPS, Fault, FaultServer
 pytest.importorskip("huggingface_hub")
 
 from huggingface_hub import constants
+from small_hub import (
+    COMMIT,
+    LARGE,
+    LARGE_BYTES,
+    LARGE_URL,
+    PRESET,
+    REPO,
+    assert_whole,
+    fetch,
+    hub_files,
+    serve,
+)
+from tiny_release import wait_for
 
 from one2345_blender.contracts.errors import (
     CheckpointError,
     DownloadError,
     OfflineError,
     OptionError,
-    OutputError,
 )
 from one2345_blender.contracts.messages import EVENTS, TERMINAL_EVENTS, decode_line
 from one2345_blender.installation.download import (
-    cost,
     download,
     downloads_folder,
-    make_preset,
     remove,
 )
 from one2345_blender.installation.hub import Hub
@@ -40,82 +46,6 @@ from one2345_blender.installation.published_weights import PUBLISHED, needed_fil
 from one2345_blender.installation.weights_record import WEIGHTS_JSON, read_records
 
 ROOT = Path(__file__).resolve().parents[2]
-PRESET = "zero123-xl"
-BLOCK_BYTES = 100_000
-LARGE_BYTES = 4 * BLOCK_BYTES
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
-
-
-def hub_files() -> dict[str, dict[str, bytes]]:
-    """Repository -> path -> content: the published files in small."""
-    dice = random.Random(7)
-    diffusers, reconstruction = PUBLISHED[PRESET]
-    parts = {
-        "model_index.json": b"{}",
-        "scheduler/scheduler_config.json": b'{"beta": 1}',
-        "README.md": b"---\nlicense: mit\n---\n",
-        "unet/diffusion_pytorch_model.bin": b"a pickle that nobody needs",
-    }
-    for folder, name in (
-        ("unet", "diffusion_pytorch_model.fp16_ema"),
-        ("vae", "diffusion_pytorch_model.fp16"),
-        ("image_encoder", "model"),
-        ("clip_camera_projection", "diffusion_pytorch_model"),
-    ):
-        parts[f"{folder}/config.json"] = json.dumps({"folder": folder}).encode()
-        size = LARGE_BYTES if folder == "unet" else 1000
-        parts[f"{folder}/{name}.safetensors"] = dice.randbytes(size)
-    checkpoint = "SparseNeuS_demo_v1/exp/lod0/checkpoints/ckpt_215000.pth"
-    return {diffusers.repo_id: parts, reconstruction.repo_id: {checkpoint: dice.randbytes(1000)}}
-
-
-LARGE = "unet/diffusion_pytorch_model.fp16_ema.safetensors"
-REPO = PUBLISHED[PRESET][0].repo_id
-LARGE_URL = f"/{REPO}/resolve/{COMMIT}/{LARGE}"
-
-
-def serve(server: FaultServer, repositories: dict[str, dict[str, bytes]]) -> None:
-    """What the hub's own addresses answer."""
-    for source in PUBLISHED[PRESET]:
-        siblings: list[dict[str, Any]] = []
-        for path, content in repositories[source.repo_id].items():
-            entry: dict[str, Any] = {"rfilename": path, "size": len(content)}
-            entry["blobId"] = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
-            if not path.endswith((".json", ".md")):
-                sha256 = hashlib.sha256(content).hexdigest()
-                entry["lfs"] = {"sha256": sha256, "size": len(content), "pointerSize": 1}
-            siblings.append(entry)
-            server.files[f"/{source.repo_id}/resolve/{COMMIT}/{path}"] = content
-        info = {"id": source.repo_id, "sha": COMMIT, "siblings": siblings}
-        info["cardData"] = {"license": "mit"}
-        address = f"/api/models/{source.repo_id}/revision/{source.revision}?blobs=true"
-        server.files[address] = json.dumps(info).encode()
-
-
-@pytest.fixture
-def hub_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultServer]:
-    monkeypatch.setenv("ONE2345_PRESETS", str(tmp_path / "presets"))
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 1)
-    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", BLOCK_BYTES)
-    with FaultServer({}) as server:
-        serve(server, hub_files())
-        yield server
-
-
-def fetch(server: FaultServer, given: Path | None = None) -> tuple[Any, list[dict[str, Any]]]:
-    events: list[dict[str, Any]] = []
-    result = download(PRESET, hub=Hub(server.url), emit=events.append, given=given)
-    return result, events
-
-
-def assert_whole(result: Any) -> None:
-    published = hub_files()
-    for name, path in result.files.items():
-        repo = next(repo for repo in published if name.startswith(repo))
-        assert Path(path).read_bytes() == published[repo][name.removeprefix(f"{repo}/")]
-    assert len(result.files) == 11
 
 
 def test_the_files_come_whole_with_their_licences_and_are_not_fetched_twice(
@@ -135,6 +65,7 @@ def test_the_files_come_whole_with_their_licences_and_are_not_fetched_twice(
     assert len(hub_server.requests) == asked
     freed = remove(PRESET).report["freed_bytes"]
     assert freed > LARGE_BYTES and not folder.exists()
+    assert not list(folder.parent.glob(f"{PRESET}*"))
 
 
 @pytest.mark.parametrize("fault", MISHAPS, ids=str)
@@ -215,39 +146,6 @@ def test_a_folder_from_another_machine_is_enough_without_a_network(
     assert "Allow Online Access" in caught.value.hint
 
 
-def test_a_full_disk_is_found_before_or_while_it_fills(
-    hub_server: FaultServer,
-    small_disk: Callable[[int], Path],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    disk = small_disk(LARGE_BYTES // 2)
-    monkeypatch.setenv("ONE2345_PRESETS", str(disk / "presets"))
-    with pytest.raises(OutputError, match="free"):
-        fetch(hub_server)
-
-
-def test_the_cost_is_told_before_and_is_what_comes(hub_server: FaultServer) -> None:
-    report = cost(PRESET, hub=Hub(hub_server.url)).report
-    assert "Open RAIL-M" in report["licences"] and report["free_bytes"] > 0
-    assert not hub_server.gets(LARGE_URL) and not downloads_folder(PRESET).exists()
-    assert fetch(hub_server)[0].report["size_bytes"] == report["download_bytes"]
-    assert cost(PRESET, hub=Hub("http://127.0.0.1:9")).report["download_bytes"] == 0
-
-
-def test_a_second_download_is_refused_while_the_first_lives(hub_server: FaultServer) -> None:
-    lock = downloads_folder(PRESET) / "lock"
-    lock.parent.mkdir(parents=True)
-    code = "import filelock, sys; lock = filelock.FileLock(sys.argv[1]); lock.acquire();"
-    command = [sys.executable, "-c", f"{code} print(flush=True); sys.stdin.read()", str(lock)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
-        assert other.stdout is not None and other.stdout.readline()
-        with pytest.raises(OutputError, match="Another download"):
-            fetch(hub_server)
-        other.kill()
-        other.wait()
-        assert_whole(fetch(hub_server)[0])
-
-
 def test_a_record_cannot_lead_out_of_its_folder(hub_server: FaultServer, tmp_path: Path) -> None:
     folder = downloads_folder(PRESET)
     folder.mkdir(parents=True)
@@ -273,38 +171,53 @@ def test_nothing_is_published_for_the_embedded_preset() -> None:
         downloads_folder("embedded")
 
 
+def start(hub_server: FaultServer, tmp_path: Path, *arguments: str) -> subprocess.Popen[bytes]:
+    """The command as a process."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "one2345_blender", "download", PRESET, *arguments],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={
+            **os.environ,
+            "HF_ENDPOINT": hub_server.url,
+            "HF_HOME": str(tmp_path / "hf"),
+            "HF_TOKEN": "hf_secret",
+            "HF_HUB_DOWNLOAD_TIMEOUT": "2",
+        },
+    )
+
+
 def test_the_command_speaks_the_protocol_and_shows_licences_first(
     hub_server: FaultServer, tmp_path: Path
 ) -> None:
-    def run(*arguments: str) -> subprocess.CompletedProcess[bytes]:
-        return subprocess.run(
-            [sys.executable, "-m", "one2345_blender", "download", PRESET, *arguments],
-            cwd=ROOT,
-            capture_output=True,
-            env={
-                **os.environ,
-                "HF_ENDPOINT": hub_server.url,
-                "HF_HOME": str(tmp_path / "hf"),
-                "HF_TOKEN": "hf_secret",
-            },
-            timeout=300,
-            check=False,
-        )
-
-    shown = run()
-    assert shown.returncode == 2 and b"Open RAIL-M" in shown.stderr
+    asked = start(hub_server, tmp_path)
+    assert b"Open RAIL-M" in asked.communicate(timeout=300)[1] and asked.returncode == 2
     assert not hub_server.requests
-    done = run("--accept-licences", "--events", "--files-only")
-    events = [decode_line(line, EVENTS) for line in done.stdout.splitlines()]
-    assert done.returncode == 0, done.stderr
+    done = start(hub_server, tmp_path, "--accept-licences", "--events", "--files-only")
+    stdout, stderr = done.communicate(timeout=300)
+    events = [decode_line(line, EVENTS) for line in stdout.splitlines()]
+    assert done.returncode == 0, stderr
     assert [event["type"] in TERMINAL_EVENTS for event in events if event].count(True) == 1
     assert events[-1] is not None and events[-1]["type"] == "result"
     assert events[-1]["job_id"] == "download" and len(events[-1]["files"]) == 11
     assert hub_server.authorizations == {"Bearer hf_secret"}
-    assert b"hf_secret" not in done.stdout + done.stderr
+    assert b"hf_secret" not in stdout + stderr
     if os.name != "nt":
         folder = downloads_folder(PRESET)
         assert not any(path.stat().st_mode & 0o077 for path in (folder, *folder.rglob("*")))
+
+
+def test_one_whose_listener_was_killed_ends(hub_server: FaultServer, tmp_path: Path) -> None:
+    hub_server.faults[LARGE_URL] = [Fault("stall")]
+    process = start(hub_server, tmp_path, "--accept-licences", "--events", "--files-only")
+    wait_for(lambda: list(downloads_folder(PRESET).rglob("*.safetensors.part")))
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.close()
+    assert process.wait(60) == 130
+    assert process.stderr.read().splitlines()[-1] == b"cancelled"
+    process.stderr.close()
+    assert list(downloads_folder(PRESET).rglob("*.safetensors.part")), "the next one goes on"
 
 
 @pytest.mark.parametrize("fault", [Fault("status", code=500), Fault("html")], ids=str)
@@ -314,36 +227,3 @@ def test_a_password_of_the_endpoint_is_never_told(hub_server: FaultServer, fault
     with pytest.raises(DownloadError) as caught:
         download(PRESET, hub=hub, emit=lambda event: None)
     assert "127.0.0.1" in caught.value.message and "secret" not in str(caught.value)
-
-
-def test_the_files_become_a_preset(hub_server: FaultServer, tiny_preset: Path) -> None:
-    """Networks in small, in the layouts in which the real ones are published."""
-    from one2345_blender.pipeline.model_cache import ModelCache
-
-    published = hub_files()
-    for path in list(published[REPO]):
-        if "/" in path:
-            del published[REPO][path]
-    for folder in ("unet", "vae", "image_encoder", "clip_camera_projection", "scheduler"):
-        for path in (tiny_preset / folder).iterdir():
-            published[REPO][f"{folder}/{path.name}"] = path.read_bytes()
-    checkpoints = published[PUBLISHED[PRESET][1].repo_id]
-    (name,) = checkpoints
-    golden = ROOT / "tests" / "golden" / "original_reconstruction_seed0.pth"
-    checkpoints[name] = golden.read_bytes()
-    serve(hub_server, published)
-    result, _ = fetch(hub_server)
-    events: list[dict[str, Any]] = []
-    made = make_preset(PRESET, result, events.append)
-    assert [event["name"] for event in events] == ["import"]
-    pipeline = ModelCache().get(PRESET, "cpu")
-    assert pipeline.unet.config.cross_attention_dim == 16
-    assert remove(PRESET).report["freed_bytes"] > 0
-    assert not Path(made.files["preset"]).exists()
-
-
-def test_files_that_are_no_networks_leave_no_preset(hub_server: FaultServer) -> None:
-    result, _ = fetch(hub_server)
-    with pytest.raises(CheckpointError):
-        make_preset(PRESET, result, lambda event: None)
-    assert not (downloads_folder(PRESET).parent / PRESET).exists()
