@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+import tomllib
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -37,10 +38,11 @@ def build_extension(output_dir: Path) -> Path:
         subprocess.CalledProcessError: The tool refused; its message is on stderr.
     """
     output_dir.mkdir(parents=True, exist_ok=True)
+    manifest = tomllib.loads((ROOT / "blender_manifest.toml").read_text(encoding="utf-8"))
+    archive = output_dir / f"{manifest['id']}-{manifest['version']}.zip"
     tool = [sys.executable, str(blender_extension_tool())]
-    build = ["build", "--source-dir", str(ROOT), "--output-dir", str(output_dir)]
+    build = ["build", "--source-dir", str(ROOT), "--output-filepath", str(archive)]
     subprocess.run([*tool, *build], check=True)
-    archive = max(output_dir.glob("*.zip"), key=lambda path: path.stat().st_mtime)
     subprocess.run([*tool, "validate", str(archive)], check=True)
     return archive
 

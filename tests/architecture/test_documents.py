@@ -40,6 +40,23 @@ def test_conventions_show_a_complete_transforms_json(tmp_path: Path) -> None:
     np.testing.assert_allclose(read.reference_c2w, read.cameras.c2w[0], atol=1e-6)
 
 
+def test_every_fault_in_the_table_names_tests_that_exist() -> None:
+    text = (ROOT / "docs" / "robustness.md").read_text(encoding="utf-8")
+    tables = text[text.index("## Faults") : text.index("`make fuzz`")]
+    rows = re.findall(r"^\| (?!what |---).*$", tables, re.MULTILINE)
+    for row in rows:
+        named = re.findall(r"((?:`[\w/]+\.py`(?:, )?)+): ((?:`\w+`(?:, )?)+)", row)
+        assert named, row
+        for paths, names in named:
+            sources = [
+                (ROOT / "tests" / path).read_text(encoding="utf-8")
+                for path in re.findall(r"[\w/]+\.py", paths)
+            ]
+            for name in re.findall(r"\w+", names):
+                assert all(f"def {name}(" in source for source in sources), name
+    assert len(rows) > 30
+
+
 def test_readme_names_make_targets_that_exist() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     targets = set(re.findall(r"^([a-z0-9-]+):", makefile, re.MULTILINE))
