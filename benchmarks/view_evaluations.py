@@ -3,8 +3,9 @@
 
 Evaluations are counted while the whole view synthesis runs with the published preset's settings,
 on small untrained networks: one is the UNet on one view's latents. The operations of one are
-counted by PyTorch on the published sizes, without weights. `--time` also evaluates that UNet, with
-random weights, on this CPU (4 GB of memory).
+counted by PyTorch on the published sizes, without weights. With reused features every second one is
+of the UNet's outermost level alone. `--time` also evaluates that UNet, with random weights, on this
+CPU (4 GB of memory).
 
     python -m benchmarks.view_evaluations --time
 """
@@ -14,7 +15,9 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -22,11 +25,12 @@ from diffusers import DDIMScheduler, UNet2DConditionModel
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
-from one2345_blender.contracts.job import FAST_SAMPLER, REFERENCE_SAMPLER, SAMPLERS
+from one2345_blender.contracts.job import FAST_SAMPLER, REFERENCE_SAMPLER
 from one2345_blender.pipeline.foreground import ForegroundImage
 from one2345_blender.pipeline.pipeline_one2345 import One2345Pipeline
 from one2345_blender.pipeline.reconstruction.reconstructor import SparseNeuSReconstructor
 from one2345_blender.pipeline.segmenter import ForegroundSegmenter
+from one2345_blender.pipeline.zero123.feature_reuse import FeatureReuse
 from one2345_blender.pipeline.zero123.folded_attention import fold_one_token_attention
 from one2345_blender.pipeline.zero123.network_configs import (
     ORIGINAL_NETWORKS,
@@ -67,6 +71,19 @@ KERNELS = (
 """Convolutions, matrix products, attention."""
 
 
+@dataclass
+class Evaluations:
+    """Views that the UNet saw, guidance's own included."""
+
+    whole: int = 0
+    outermost: int = 0
+    """By the outermost level alone, see `FeatureReuse`."""
+
+    def operations(self, whole: float, outermost: float) -> float:
+        """What they took, if one of each takes so much."""
+        return self.whole * whole + self.outermost * outermost
+
+
 def main(argv: list[str]) -> None:
     """Print a table of evaluations and operations, and with `--time` one of seconds."""
     parser = argparse.ArgumentParser(prog="benchmarks.view_evaluations", description=__doc__)
@@ -76,20 +93,30 @@ def main(argv: list[str]) -> None:
     torch.set_num_threads(args.threads)
     unfolded = flop_per_evaluation(is_folded=False)
     folded = flop_per_evaluation(is_folded=True)
+    outermost = flop_of_outermost_level()
     print(
-        f"one evaluation: {unfolded / 1e9:.1f} GFLOP, folded attention {folded / 1e9:.1f} GFLOP\n"
+        f"one evaluation: {unfolded / 1e9:.1f} GFLOP, folded attention {folded / 1e9:.1f} GFLOP, "
+        f"its outermost level {outermost / 1e9:.1f} GFLOP\n"
     )
     pipeline = small_pipeline()
-    evaluations = {sampler: count_evaluations(pipeline, sampler) for sampler in SAMPLERS}
-    print("| sampler | evaluations | TFLOP | share of the original's |\n|---|---|---|---|")
-    original = evaluations[REFERENCE_SAMPLER] * unfolded
-    for name, sampler, flop in (
-        ("the original's", REFERENCE_SAMPLER, unfolded),
-        (REFERENCE_SAMPLER, REFERENCE_SAMPLER, folded),
-        (FAST_SAMPLER, FAST_SAMPLER, folded),
+    reference = count_evaluations(pipeline, REFERENCE_SAMPLER)
+    fast = count_evaluations(pipeline, FAST_SAMPLER)
+    pipeline.register_to_config(fast_reuses_features=True)
+    reusing = count_evaluations(pipeline, FAST_SAMPLER)
+    print("| sampler | evaluations | of the outermost level | TFLOP | share of the original's |")
+    print("|---|---|---|---|---|")
+    original = reference.operations(unfolded, 0.0)
+    for name, counted, flop in (
+        ("the original's", reference, unfolded),
+        (REFERENCE_SAMPLER, reference, folded),
+        (FAST_SAMPLER, fast, folded),
+        (f"{FAST_SAMPLER}, features reused", reusing, folded),
     ):
-        total = evaluations[sampler] * flop
-        print(f"| {name} | {evaluations[sampler]} | {total / 1e12:.1f} | {total / original:.3f} |")
+        total = counted.operations(flop, outermost)
+        print(
+            f"| {name} | {counted.whole} | {counted.outermost} | {total / 1e12:.1f} "
+            f"| {total / original:.3f} |"
+        )
     if args.time:
         print("\n| UNet on this CPU | CPU s per evaluation | ratio |\n|---|---|---|")
         seconds = time_evaluations()
@@ -109,14 +136,8 @@ def small_pipeline() -> One2345Pipeline:
 
 
 @torch.no_grad()
-def count_evaluations(pipeline: One2345Pipeline, sampler: str) -> int:
-    """Views that the UNet sees in one conversion, guidance's own included."""
-    counted = 0
-
-    def count(_: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
-        nonlocal counted
-        counted += len(inputs[0])
-
+def count_evaluations(pipeline: One2345Pipeline, sampler: str) -> Evaluations:
+    """Those of one conversion."""
     white = np.full((VIEW_SIZE_PX, VIEW_SIZE_PX, 3), 255, np.uint8)
     photo = ForegroundImage(
         rgb=white,
@@ -125,12 +146,28 @@ def count_evaluations(pipeline: One2345Pipeline, sampler: str) -> int:
         crop_box_px=(0.0, 0.0, float(VIEW_SIZE_PX)),
         source_size=(VIEW_SIZE_PX, VIEW_SIZE_PX),
     )
-    handle = pipeline.unet.register_forward_pre_hook(count)
-    try:
+    with evaluations_counted(pipeline.unet) as counted:
         pipeline.synthesise(pipeline.two_stages(photo, seed=0, sampler=sampler), ELEVATION_DEG)
-    finally:
-        handle.remove()
     return counted
+
+
+@contextmanager
+def evaluations_counted(unet: UNet2DConditionModel) -> Iterator[Evaluations]:
+    """Those of a UNet in a `with` block."""
+    counted = Evaluations()
+
+    def count_outermost(_: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        counted.outermost += len(inputs[0])
+
+    def count_whole(_: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        counted.whole += len(inputs[0])
+        counted.outermost -= len(inputs[0])
+
+    with (
+        unet.conv_in.register_forward_pre_hook(count_outermost),
+        unet.mid_block.register_forward_pre_hook(count_whole),
+    ):
+        yield counted
 
 
 def flop_per_evaluation(*, is_folded: bool) -> int:
@@ -140,8 +177,25 @@ def flop_per_evaluation(*, is_folded: bool) -> int:
         inputs = published_inputs(unet, "meta")
     if is_folded:
         fold_one_token_attention(unet)
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        unet(*inputs)
+    return _flop(lambda: unet(*inputs))
+
+
+def flop_of_outermost_level() -> int:
+    """What an evaluation with reused features takes of them, attention folded."""
+    with torch.device("meta"):
+        unet = published_unet()
+        inputs = published_inputs(unet, "meta")
+    fold_one_token_attention(unet)
+    reusing = FeatureReuse(unet)
+    with torch.no_grad():
+        reusing(*inputs)
+    return _flop(lambda: reusing(*inputs))
+
+
+@torch.no_grad()
+def _flop(evaluate: Callable[[], object]) -> int:
+    with FlopCounterMode(display=False) as counter:
+        evaluate()
     return counter.get_total_flops()
 
 
@@ -152,6 +206,9 @@ def time_evaluations() -> dict[str, float]:
     seconds = {"as published, float32": _timed(lambda: unet(*inputs))}
     fold_one_token_attention(unet)
     seconds["folded attention"] = _timed(lambda: unet(*inputs))
+    reusing = FeatureReuse(unet)
+    pair = _timed(lambda: (reusing(*inputs), reusing(*inputs)))
+    seconds["folded attention, features reused"] = pair / 2
     unet.to(memory_format=torch.channels_last)
     seconds["and channels last"] = _timed(lambda: unet(*inputs))
     torch.nn.Module.to(unet, memory_format=torch.contiguous_format, dtype=torch.bfloat16)

@@ -3,7 +3,8 @@
 
 What a device would hold is measured on a CPU under Linux: the same networks, batches and half
 precision (bfloat16 in place of float16, of the same size). A device's own libraries and the
-workspaces of its convolutions come on top. One guided step stands for all: they take the same.
+workspaces of its convolutions come on top. One guided step stands for all: they take the same, or
+with reused features two.
 
     python -m benchmarks.view_memory
 """
@@ -19,6 +20,7 @@ from torch import nn
 from benchmarks.stopwatch import forget_peak_memory
 from one2345_blender.pipeline.process_memory import peak_memory_bytes, status_bytes
 from one2345_blender.pipeline.view_schedule import NUM_LEVEL_VIEWS, NUM_NEAR_VIEWS
+from one2345_blender.pipeline.zero123.feature_reuse import FeatureReuse
 from one2345_blender.pipeline.zero123.image_conditioning import decode_latents
 from one2345_blender.pipeline.zero123.network_configs import (
     ORIGINAL_NETWORKS,
@@ -47,15 +49,22 @@ def main() -> None:
     condition = pipeline.encode_condition(images, camera)
     doubled = condition.with_unconditional()
     noise = torch.randn_like(doubled.latents)
+
+    def step(unet: FeatureReuse | None = None) -> None:
+        pipeline.predict(noise, torch.tensor(500), doubled, unet)
+
+    def reusing_steps() -> None:
+        reusing = FeatureReuse(pipeline.unet)
+        step(reusing)
+        step(reusing)
+
     stages: dict[str, tuple[tuple[str, ...], Callable[[], object]]] = {
         f"condition of {NUM_LEVEL_VIEWS} pictures": (
             ("vae", "image_encoder", "clip_camera_projection"),
             lambda: pipeline.encode_condition(images, camera),
         ),
-        f"guided step of {NUM_VIEWS} views": (
-            ("unet",),
-            lambda: pipeline.predict(noise, torch.tensor(500), doubled),
-        ),
+        f"guided step of {NUM_VIEWS} views": (("unet",), step),
+        f"two with reused features of {NUM_VIEWS} views": (("unet",), reusing_steps),
         f"decoding {PICTURES_AT_ONCE} views": (
             ("vae",),
             lambda: decode_latents(pipeline.vae, noise[:PICTURES_AT_ONCE]),

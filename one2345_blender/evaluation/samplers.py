@@ -30,6 +30,8 @@ from .surface_scores import score_surface
 from .test_sets import rendered_objects
 from .truth import TrueObject
 
+REUSE = ",reuse"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
@@ -39,10 +41,12 @@ class Setting:
     steps: tuple[int, int]
     """Of the 8 views and of the near views."""
     guided_share: float = 1.0
+    reuses_features: bool = False
 
     def __str__(self) -> str:
         share = f", {self.guided_share:.0%} guided" if self.guided_share < 1.0 else ""
-        return f"{self.sampler}, {self.steps[0]} and {self.steps[1]} steps{share}"
+        reuse = ", features reused" if self.reuses_features else ""
+        return f"{self.sampler}, {self.steps[0]} and {self.steps[1]} steps{share}{reuse}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,8 +76,9 @@ def main(argv: list[str]) -> None:
         "--fast",
         nargs="+",
         default=None,
-        metavar="S1,S2,SHARE",
-        help="steps of both stages and guided share of them (default: the preset's)",
+        metavar=f"S1,S2,SHARE[{REUSE}]",
+        help="steps of both stages, guided share of them, whether every second step reuses "
+        "features (default: the preset's)",
     )
     args = parser.parse_args(argv)
     pipeline = ModelCache().get(args.preset, "cpu")
@@ -99,11 +104,12 @@ def preset_setting(pipeline: One2345Pipeline) -> Setting:
         sampler=FAST_SAMPLER,
         steps=pipeline.default_steps(FAST_SAMPLER),
         guided_share=pipeline.config.fast_guided_share,
+        reuses_features=pipeline.config.fast_reuses_features,
     )
 
 
 def fast_settings(texts: Iterable[str]) -> list[Setting]:
-    """Settings of the fast sampler as the command line gives them: `16,12,0.6`.
+    """Settings of the fast sampler from texts like `16,12,0.6` and `16,12,0.6,reuse`.
 
     Raises:
         OptionError: A text does not have that form.
@@ -111,12 +117,20 @@ def fast_settings(texts: Iterable[str]) -> list[Setting]:
     settings = []
     for text in texts:
         try:
-            steps_stage1, steps_stage2, share = text.split(",")
-            steps = int(steps_stage1), int(steps_stage2)
-            settings.append(Setting(sampler=FAST_SAMPLER, steps=steps, guided_share=float(share)))
+            numbers = text.removesuffix(REUSE)
+            steps_stage1, steps_stage2, share = numbers.split(",")
+            settings.append(
+                Setting(
+                    sampler=FAST_SAMPLER,
+                    steps=(int(steps_stage1), int(steps_stage2)),
+                    guided_share=float(share),
+                    reuses_features=numbers != text,
+                )
+            )
         except ValueError as error:
             raise OptionError(
-                f"fast: expected steps, steps and a share like 16,12,0.6, got {text!r}."
+                "fast: expected steps, steps and a share like 16,12,0.6 or "
+                f"16,12,0.6{REUSE}, got {text!r}."
             ) from error
     return settings
 
@@ -158,7 +172,9 @@ def compare_samplers(
 @torch.no_grad()
 def sample(pipeline: One2345Pipeline, truth: TrueObject, setting: Setting) -> Sampled:
     """The views and the mesh of an object's input view, its true elevation given."""
-    pipeline.register_to_config(fast_guided_share=setting.guided_share)
+    pipeline.register_to_config(
+        fast_guided_share=setting.guided_share, fast_reuses_features=setting.reuses_features
+    )
     height_px, width_px = truth.mask.shape
     photo = ForegroundImage(
         rgb=truth.rgb[0],

@@ -76,7 +76,7 @@ class One2345Pipeline(DiffusionPipeline):
         num_inference_steps_stage1, num_inference_steps_stage2, guidance_scale: The sampler's
             settings for the 8 views and for the near views (One-2-3-45, run.py:95).
         fast_steps_stage1, fast_steps_stage2: The same numbers of steps for the fast sampler.
-        fast_guided_share: See `Zero123Pipeline`.
+        fast_guided_share, fast_reuses_features: See `Zero123Pipeline`.
         resynthesises_input: Whether Zero123 makes view 0 too, as in the original; a small Zero123
             would only blur it, so that the embedded preset takes the input itself.
         reconstructs_from_input: Whether the reconstruction sees view 0 beside the 32 near views,
@@ -116,6 +116,7 @@ class One2345Pipeline(DiffusionPipeline):
         fast_steps_stage1: int = fast_solver.STEPS_STAGE1,
         fast_steps_stage2: int = fast_solver.STEPS_STAGE2,
         fast_guided_share: float = fast_solver.GUIDED_SHARE,
+        fast_reuses_features: bool = False,
         guidance_scale: float = 3.0,
         resynthesises_input: bool = True,
         reconstructs_from_input: bool = False,
@@ -152,6 +153,7 @@ class One2345Pipeline(DiffusionPipeline):
             fast_steps_stage1=fast_steps_stage1,
             fast_steps_stage2=fast_steps_stage2,
             fast_guided_share=fast_guided_share,
+            fast_reuses_features=fast_reuses_features,
             guidance_scale=guidance_scale,
             resynthesises_input=resynthesises_input,
             reconstructs_from_input=reconstructs_from_input,
@@ -180,6 +182,7 @@ class One2345Pipeline(DiffusionPipeline):
             drops_largest_timestep=self.config.drops_largest_timestep,
             initial_noise_scale=self.config.initial_noise_scale,
             fast_guided_share=self.config.fast_guided_share,
+            fast_reuses_features=self.config.fast_reuses_features,
         )
 
     def default_steps(self, sampler: str, scale: float = 1.0) -> tuple[int, int]:

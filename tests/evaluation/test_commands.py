@@ -140,18 +140,18 @@ def test_samplers_are_compared_in_views_and_meshes(crate_set, tiny_preset, capsy
     data = ["--data", str(crate_set.folder), "--packages", str(crate_set.folder)]
     data += ["--manifest", str(crate_set.folder / "manifest.json")]
     arguments = [*data, "--preset", str(tiny_preset), "--reference-steps", "3"]
-    samplers.main([*arguments, "--fast", "2,2,0.5", "1,1,1"])
+    samplers.main([*arguments, "--fast", "2,2,0.5,reuse", "1,1,1"])
     rows = [line.split("|")[1:-1] for line in capsys.readouterr().out.splitlines() if "|" in line]
     assert [row[0].strip() for row in rows[2:]] == [
         "reference, 3 and 3 steps",
-        "fast, 2 and 2 steps, 50% guided",
+        "fast, 2 and 2 steps, 50% guided, features reused",
         "fast, 1 and 1 steps",
     ]
     reference, *fast = ([float(value) for value in row[1:]] for row in rows[2:])
     assert reference[1] == 60.0 and all(row[1] < 60.0 for row in fast)
     assert all(0.0 <= row[2] <= 1.0 and row[3] > 0.0 for row in (reference, *fast))
     with pytest.raises(OptionError, match="16,12"):
-        samplers.main([*arguments, "--fast", "2,2"])
+        samplers.main([*arguments, "--fast", "2,2,reuse"])
 
 
 def test_pictures_reports_each_and_goes_on_after_a_bad_one(

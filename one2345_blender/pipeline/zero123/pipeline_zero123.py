@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from ...contracts.errors import OptionError
 from ...contracts.job import FAST_SAMPLER, REFERENCE_SAMPLER
 from .camera_projection import CLIPCameraProjection, camera_condition
 from .fast_solver import GUIDED_SHARE, fast_solver
+from .feature_reuse import FeatureReuse
 from .folded_attention import fold_one_token_attention
 from .image_conditioning import (
     decode_latents,
@@ -76,6 +78,8 @@ class Zero123Pipeline(DiffusionPipeline):
             would draw.
         fast_guided_share: The share of the fast sampler's steps, the first ones, that are guided;
             the others need half as many evaluations.
+        fast_reuses_features: Whether every second step of the fast sampler evaluates the UNet's
+            outermost level alone, see `FeatureReuse`.
     """
 
     model_cpu_offload_seq = "image_encoder->clip_camera_projection->unet->vae"
@@ -91,6 +95,7 @@ class Zero123Pipeline(DiffusionPipeline):
         drops_largest_timestep: bool = True,
         initial_noise_scale: float = 1.0,
         fast_guided_share: float = GUIDED_SHARE,
+        fast_reuses_features: bool = False,
     ) -> None:
         super().__init__()
         self.register_modules(
@@ -105,6 +110,7 @@ class Zero123Pipeline(DiffusionPipeline):
             drops_largest_timestep=drops_largest_timestep,
             initial_noise_scale=initial_noise_scale,
             fast_guided_share=fast_guided_share,
+            fast_reuses_features=fast_reuses_features,
         )
         if clip_camera_projection.patch_proj is None:
             fold_one_token_attention(unet)
@@ -212,10 +218,21 @@ class Zero123Pipeline(DiffusionPipeline):
         )
 
     def predict(
-        self, latents: torch.Tensor, timestep: torch.Tensor, condition: ViewCondition
+        self,
+        latents: torch.Tensor,
+        timestep: torch.Tensor,
+        condition: ViewCondition,
+        unet: FeatureReuse | None = None,
     ) -> torch.Tensor:
-        """The UNet's prediction `(B, C, h, w)` for noisy latents in the scaled space."""
-        return self.unet(
+        """The UNet's prediction `(B, C, h, w)` for noisy latents in the scaled space.
+
+        Args:
+            latents: `(B, C, h, w)`.
+            timestep: One for the batch.
+            condition: Of the batch.
+            unet: In place of the UNet itself.
+        """
+        return (unet or self.unet)(
             torch.cat([latents, condition.latents], dim=1),
             timestep,
             condition.context,
@@ -235,10 +252,12 @@ class Zero123Pipeline(DiffusionPipeline):
         on_step: Callable[[int, int], None] | None = None,
     ) -> torch.Tensor:
         """Denoise `latents` `(B, C, h, w)`, which is unit noise, to latents in the scaled space."""
-        scheduler, guided_share = self.scheduler, 1.0
+        scheduler, guided_share, predict = self.scheduler, 1.0, self.predict
         if sampler == FAST_SAMPLER:
             scheduler = fast_solver(self.scheduler, num_inference_steps)
             guided_share = self.config.fast_guided_share
+            if self.config.fast_reuses_features:
+                predict = partial(predict, unet=FeatureReuse(self.unet))
         else:
             set_timesteps(
                 scheduler, num_inference_steps, drops_largest=self.config.drops_largest_timestep
@@ -248,12 +267,12 @@ class Zero123Pipeline(DiffusionPipeline):
         doubled = condition.with_unconditional()
         for step, timestep in enumerate(timesteps):
             if step < num_guided:
-                unconditional, conditional = self.predict(
+                unconditional, conditional = predict(
                     torch.cat([latents, latents]), timestep, doubled
                 ).chunk(2)
                 prediction = unconditional + guidance_scale * (conditional - unconditional)
             else:
-                prediction = self.predict(latents, timestep, condition)
+                prediction = predict(latents, timestep, condition)
             options = {} if sampler == FAST_SAMPLER else self._ddim_options(latents, generator)
             latents = scheduler.step(prediction, timestep, latents, **options).prev_sample
             if on_step is not None:
