@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from one2345_blender.contracts.errors import CheckpointError
-from one2345_blender.pipeline.zero123.convert_checkpoint import load_ldm_checkpoint
+from one2345_blender.pipeline.zero123.convert_checkpoint import UNET_PREFIX, load_ldm_checkpoint
 from one2345_blender.pipeline.zero123.network_configs import build_networks
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -55,18 +55,50 @@ def test_every_tensor_finds_its_place(
     assert torch.equal(state[name], expected)
 
 
+def averaged_unet(checkpoint: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {
+        "model_ema.diffusion_model" + key.removeprefix(UNET_PREFIX).replace(".", ""): value + 0.5
+        for key, value in checkpoint.items()
+        if key.startswith(UNET_PREFIX)
+    }
+
+
 def test_averaged_unet_is_preferred(
     checkpoint: dict[str, torch.Tensor], networks: dict[str, Any]
 ) -> None:
-    prefix = "model.diffusion_model."
-    averaged = {
-        "model_ema.diffusion_model" + key.removeprefix(prefix).replace(".", ""): value + 0.5
-        for key, value in checkpoint.items()
-        if key.startswith(prefix)
-    }
-    load_ldm_checkpoint(checkpoint | averaged, **networks)
+    counters = {"model_ema.decay": torch.tensor(0.9999), "model_ema.num_updates": torch.tensor(7)}
+    load_ldm_checkpoint(checkpoint | averaged_unet(checkpoint) | counters, **networks)
     bias = networks["unet"].state_dict()["conv_out.bias"]
-    assert torch.equal(bias, checkpoint[f"{prefix}out.2.bias"] + 0.5)
+    assert torch.equal(bias, checkpoint[f"{UNET_PREFIX}out.2.bias"] + 0.5)
+
+
+def test_an_averaged_unet_is_complete_and_no_more(
+    checkpoint: dict[str, torch.Tensor], networks: dict[str, Any]
+) -> None:
+    averaged = averaged_unet(checkpoint)
+    surprise = {"model_ema.diffusion_modelsurprise": torch.zeros(1)}
+    with pytest.raises(CheckpointError, match=r"not expected.*diffusion_modelsurprise"):
+        load_ldm_checkpoint(checkpoint | averaged | surprise, **networks)
+    del averaged["model_ema.diffusion_modelout2bias"]
+    with pytest.raises(CheckpointError, match=r"1 missing.*diffusion_modelout2bias"):
+        load_ldm_checkpoint(checkpoint | averaged, **networks)
+
+
+def test_what_only_training_needs_is_left_out(
+    checkpoint: dict[str, torch.Tensor], networks: dict[str, Any]
+) -> None:
+    names = (
+        *(
+            "betas",
+            "alphas_cumprod_prev",
+            "sqrt_recip_alphas_cumprod",
+            "log_one_minus_alphas_cumprod",
+        ),
+        *("posterior_variance", "scale_factor", "logvar", "cond_stage_model.mean"),
+        "cond_stage_model.model.token_embedding.weight",
+        "cond_stage_model.model.logit_scale",
+    )
+    load_ldm_checkpoint(checkpoint | dict.fromkeys(names, torch.zeros(1)), **networks)
 
 
 @pytest.mark.parametrize(
@@ -93,6 +125,8 @@ def test_missing_tensor_is_named(
         "first_stage_model.surprise",
         "cond_stage_model.model.visual.surprise",
         "cc_projection.surprise",
+        "cond_stage_model.model.surprise",
+        "surprise",
     ],
 )
 def test_surplus_tensor_is_named(

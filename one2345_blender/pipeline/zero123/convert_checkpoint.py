@@ -25,8 +25,14 @@ VAE_PREFIX = "first_stage_model."
 CLIP_PREFIX = "cond_stage_model.model.visual."
 PROJECTION_PREFIX = "cc_projection."
 EMA_PREFIX = "model_ema."
-MIN_EMA_KEYS = 100
-"""Fewer are no averaged copy of the UNet."""
+_UNUSED = re.compile(
+    r"(betas|alphas_cumprod|sqrt_|log_one_minus|posterior_|scale_factor$|logvar$"
+    r"|model_ema\.(decay|num_updates)$"
+    r"|cond_stage_model\.(mean|std)$"
+    r"|cond_stage_model\.model\.(transformer|token_embedding|ln_final)\."
+    r"|cond_stage_model\.model\.(positional_embedding|text_projection|logit_scale)$)"
+)
+"""The noise schedule, how the average was made, and CLIP's text tower: no network has them."""
 
 _CLIP_NAMES = (
     (r"class_embedding", "embeddings.class_embedding"),
@@ -59,7 +65,7 @@ def load_ldm_checkpoint(
     (One-2-3-45, utils/zero123_utils.py:63).
 
     Args:
-        checkpoint: The state dict; buffers of the noise schedule and the text tower are ignored.
+        checkpoint: The state dict; the noise schedule and CLIP's text tower are ignored.
         unet: Filled in place, as are the others.
         vae: See `unet`.
         image_encoder: See `unet`.
@@ -69,6 +75,10 @@ def load_ldm_checkpoint(
         CheckpointError: A key is missing or has no place, or a shape is not the module's.
     """
     unet_config, vae_config = dict(unet.config), dict(vae.config)
+    networks = (UNET_PREFIX, EMA_PREFIX, VAE_PREFIX, CLIP_PREFIX, PROJECTION_PREFIX)
+    unknown = [key for key in checkpoint if not key.startswith(networks) and not _UNUSED.match(key)]
+    if unknown:
+        raise _mismatch("checkpoint", missing=[], surplus=sorted(unknown))
     fill_network(
         "unet",
         unet,
@@ -107,13 +117,21 @@ def _with_prefix(checkpoint: Mapping[str, torch.Tensor], prefix: str) -> StateDi
 def _unet_tensors(checkpoint: Mapping[str, torch.Tensor]) -> StateDict:
     """The UNet's tensors, averaged where possible, under the names of the plain ones."""
     plain = _with_prefix(checkpoint, UNET_PREFIX)
-    averaged = _with_prefix(checkpoint, EMA_PREFIX)
-    if len(averaged) < MIN_EMA_KEYS:
+    averaged = {
+        key: tensor
+        for key, tensor in _with_prefix(checkpoint, EMA_PREFIX).items()
+        if not _UNUSED.match(EMA_PREFIX + key)
+    }
+    if not averaged:
         return plain
     names = {name: f"diffusion_model{name.replace('.', '')}" for name in plain}
-    missing = [f"{EMA_PREFIX}{flat}" for flat in names.values() if flat not in averaged]
-    if missing:
-        raise _mismatch("unet", missing=missing, surplus=[])
+    missing, surplus = set(names.values()) - averaged.keys(), averaged.keys() - names.values()
+    if missing or surplus:
+        raise _mismatch(
+            "averaged unet",
+            missing=sorted(EMA_PREFIX + flat for flat in missing),
+            surplus=sorted(EMA_PREFIX + flat for flat in surplus),
+        )
     return {name: averaged[flat] for name, flat in names.items()}
 
 
