@@ -24,6 +24,7 @@ from one2345_blender.pipeline.zero123.offloading import (
     offload_networks,
     with_room_made,
 )
+from one2345_blender.pipeline.zero123.pipeline_zero123 import Zero123Pipeline
 from one2345_blender.pipeline.zero123.view_batches import affordable_views
 
 CPU = torch.device("cpu")
@@ -137,6 +138,52 @@ def test_work_begins_again_only_where_offloading_makes_room(pipeline):
     with pytest.raises(torch.OutOfMemoryError):
         with_room_made(pipeline, work, events.append)
     assert not events and not is_offloaded(pipeline)
+
+
+@pytest.fixture
+def device_beside_the_cpu(monkeypatch: pytest.MonkeyPatch) -> torch.device:
+    """`meta`, which holds shapes alone, stands for a device to send networks to."""
+    meta = torch.device("meta")
+    monkeypatch.setattr(Zero123Pipeline, "_execution_device", meta)
+    monkeypatch.setattr(One2345Pipeline, "device", meta)
+    monkeypatch.setattr(torch, "get_device_module", lambda _device: torch.cuda)
+    return meta
+
+
+def test_the_ladder_ends_with_one_view_and_one_network_at_a_time(
+    pipeline, photo, device_beside_the_cpu
+):
+    failed_on = []
+
+    def fail(encoder: torch.nn.Module, _: object) -> None:
+        failed_on.append(next(encoder.parameters()).device)
+        raise torch.OutOfMemoryError("Tried to allocate 20.00 MiB.")
+
+    pipeline.vae.encoder.register_forward_pre_hook(fail)
+    events: list = []
+    with pytest.raises(OutOfMemoryError, match="one network at a time") as caught:
+        views_of(pipeline, photo, events)
+    assert "choose the device `cpu`" in caught.value.hint
+    codes = [warning.code for warning in warnings_in(events)]
+    assert codes == ["memory_smaller_batches"] * 2 + [OFFLOADED.code]
+    assert failed_on == [torch.device("cpu")] * 3 + [device_beside_the_cpu]
+
+
+def test_the_reconstruction_begins_again_when_the_networks_have_left(
+    pipeline, device_beside_the_cpu
+):
+    attempts = 0
+
+    def work() -> int:
+        nonlocal attempts
+        attempts += 1
+        if not is_offloaded(pipeline):
+            raise torch.OutOfMemoryError("Tried to allocate 20.00 MiB.")
+        return attempts
+
+    events: list = []
+    assert with_room_made(pipeline, work, events.append) == 2
+    assert events == [OFFLOADED]
 
 
 def test_batches_follow_what_is_free(pipeline):
