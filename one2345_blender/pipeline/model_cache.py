@@ -12,6 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from ..contracts.errors import CheckpointError
+from .device_memory import release_unused
 from .devices import diffusion_dtype, resolve_device
 from .pipeline_one2345 import One2345Pipeline
 from .preset_folders import MODEL_INDEX, preset_folder
@@ -56,10 +57,11 @@ class ModelCache:
 
     def unload(self) -> None:
         """Let go of the models and of the device's cached memory."""
-        self._pipeline = None
-        self._key = None
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        if self._key is None:
+            return
+        _, device = self._key
+        self._pipeline = self._key = None
+        release_unused(torch.device(device))
 
 
 def load_pipeline(

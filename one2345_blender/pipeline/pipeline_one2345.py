@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -50,6 +50,8 @@ from .zero123.timesteps import fewest_steps
 
 RgbArray = NDArray[np.uint8]
 
+ELEVATION_SOURCES = ("near_views", "photo")
+
 
 @dataclass(frozen=True, kw_only=True)
 class One2345Output:
@@ -86,8 +88,8 @@ class One2345Pipeline(DiffusionPipeline):
         fills_input_silhouette: Whether a thin layer is put where that outline would stay empty.
         colors_from_input: Whether the surface that the photo shows gets the photo's colours. In the
             original all colours are the near views'.
-        elevation_source: `near_views` as in the original, or `photo`: what `photo_elevation` says.
-            A small Zero123's near views agree on hardly any elevation.
+        elevation_source: One of `ELEVATION_SOURCES`: `near_views` as in the original, or `photo`:
+            what `photo_elevation` says. A small Zero123's near views agree on hardly any elevation.
         grid_resolution: Samples of the signed distance field along each axis.
     """
 
@@ -123,10 +125,16 @@ class One2345Pipeline(DiffusionPipeline):
         carves_input_silhouette: bool = False,
         fills_input_silhouette: bool = False,
         colors_from_input: bool = False,
-        elevation_source: Literal["near_views", "photo"] = "near_views",
+        elevation_source: str = "near_views",
         grid_resolution: int = 256,
     ) -> None:
         super().__init__()
+        if elevation_source not in ELEVATION_SOURCES:
+            raise OptionError(
+                f"elevation_source: expected one of {', '.join(ELEVATION_SOURCES)}, "
+                f"got {elevation_source!r}.",
+                hint="Correct it in the preset's model_index.json.",
+            )
         if elevation_source == "photo" and (photo_lifter is None or photo_elevation is None):
             raise OptionError(
                 "elevation_source 'photo' needs photo_lifter and photo_elevation, one is missing.",

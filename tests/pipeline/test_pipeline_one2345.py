@@ -230,3 +230,15 @@ def test_a_missing_tensor_is_an_error_and_not_a_random_number(tiny_preset, tmp_p
 
 def test_half_precision_weights_are_used_as_float32_on_a_cpu(pipeline):
     assert pipeline.unet.dtype == pipeline.reconstruction.dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("source", "message"), [("foto", "one of near_views, photo"), ("photo", "needs photo_lifter")]
+)
+def test_an_elevation_source_that_is_not_there_is_an_error(tiny_preset, tmp_path, source, message):
+    preset = tmp_path / "preset"
+    shutil.copytree(tiny_preset, preset)
+    index = json.loads((preset / MODEL_INDEX).read_text())
+    (preset / MODEL_INDEX).write_text(json.dumps(index | {"elevation_source": source}))
+    with pytest.raises(OptionError, match=message):
+        ModelCache().get(str(preset), "cpu")
