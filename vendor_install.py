@@ -374,9 +374,7 @@ WINDOWS_MAX_TARGET_CHARACTERS = 100
 def preflight(plan: Plan, *, wheelhouse: Path | None) -> list[Finding]:
     """Look at the machine; writes nothing but a probe."""
     return [
-        Finding.judged(
-            "python", f"Python {plan.python_version}: {plan.python or 'to be brought by uv'}"
-        ),
+        _python_finding(plan, wheelhouse),
         _packages_finding(plan),
         _device_finding(plan),
         _disk_finding(plan, wheelhouse),
@@ -385,6 +383,13 @@ def preflight(plan: Plan, *, wheelhouse: Path | None) -> list[Finding]:
         _path_finding(plan.target),
         _network_finding(plan, wheelhouse),
     ]
+
+
+def _python_finding(plan: Plan, wheelhouse: Path | None) -> Finding:
+    found, hint = f"Python {plan.python_version}: {plan.python or 'to be brought by uv'}", ""
+    if plan.python is None and wheelhouse:
+        hint = "A wheelhouse holds no Python: install that one, or name it with --python."
+    return Finding.judged("python", found, warning=hint)
 
 
 def _packages_finding(plan: Plan) -> Finding:
@@ -1311,7 +1316,7 @@ def carry_out(options: argparse.Namespace, emit: Emit) -> Event:
     target: Path = options.target or options.make_wheelhouse
     report: dict[str, Any] = {"target": str(target)}
     work = Workplace.of(target)
-    if not (options.make_wheelhouse or options.dry_run):
+    if not options.make_wheelhouse:
         refuse_foreign(target)
     if options.remove:
         freed = 0

@@ -59,6 +59,23 @@ def test_nothing_waits_by_a_clock_that_can_jump() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "forbidden",
+    [
+        r"\bshell=True|\bos\.(system|popen)\(|\bcreate_subprocess_shell\b",
+        r"^\s*(import|from) (socket|socketserver|asyncio|http\.server|xmlrpc)\b",
+    ],
+    ids=["shells", "listening sockets"],
+)
+def test_what_nothing_needs_is_nowhere_used(forbidden: str) -> None:
+    files = tracked_files(
+        "one2345_blender/*.py", "vendor_install.py", "__init__.py", "scripts/*.py"
+    )
+    pattern = re.compile(forbidden, re.MULTILINE)
+    using = [path for path in files if pattern.search(path.read_text(encoding="utf-8"))]
+    assert files and [str(path.relative_to(ROOT)) for path in using] == []
+
+
 def test_test_files_have_unique_names() -> None:
     names = [path.name for path in tracked_files("tests/**/*.py") if path.name != "conftest.py"]
     assert "__init__.py" not in names

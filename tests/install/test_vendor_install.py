@@ -6,6 +6,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -168,6 +169,21 @@ def test_what_is_there_already_needs_no_room(tmp_path: Path) -> None:
     (tmp_path / "runtime.work" / "environment").mkdir()
     (tmp_path / "runtime.work" / "environment" / "half.bin").write_bytes(bytes(300))
     assert needed_bytes() == 4 * total - 1300
+
+
+def test_a_python_that_no_wheelhouse_holds_is_told_beforehand(tmp_path: Path) -> None:
+    release = TinyRelease.make(tmp_path / "release", "http://127.0.0.1:9")
+    lock = release.folder / "locks" / lock_name()
+    lock.rename(lock.with_name(re.sub(r"py3\d+", "py399", lock.name)))
+    options = ["--target", str(tmp_path / "runtime"), "--device", "cpu", "--dry-run"]
+
+    def python_finding(*more: str) -> dict[str, str]:
+        report = release.run(*options, *more)[1][-1]["report"]
+        return next(finding for finding in report["preflight"] if finding["name"] == "python")
+
+    assert python_finding()["status"] == "ok" and "brought by uv" in python_finding()["found"]
+    offline = python_finding("--wheelhouse", str(tmp_path))
+    assert offline["status"] == "warning" and "--python" in offline["hint"]
 
 
 def test_a_platform_without_a_lock_is_told_at_once(tmp_path: Path) -> None:

@@ -216,7 +216,8 @@ def test_a_foreign_folder_is_neither_replaced_nor_removed(
     target = tmp_path / "documents"
     target.mkdir()
     (target / "thesis.txt").write_text("years of work")
-    for status, events in (install(release, target), install(release, target, "--remove")):
+    for more in ((), ("--dry-run",), ("--remove",)):
+        status, events = install(release, target, *more)
         assert (status, events[-1]["code"]) == (2, "option")
         assert "something else" in events[-1]["message"]
     assert (target / "thesis.txt").read_text() == "years of work"

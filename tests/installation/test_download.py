@@ -61,6 +61,7 @@ def test_the_files_come_whole_with_their_licences_and_are_not_fetched_twice(
     assert records is not None and {record.commit for record in records} == {COMMIT}
     assert all(file.sha256 for record in records for file in record.files)
     asked = len(hub_server.requests)
+    assert {path for _, path, _ in hub_server.requests} <= hub_server.files.keys()
     assert_whole(fetch(hub_server)[0])
     assert len(hub_server.requests) == asked
     freed = remove(PRESET).report["freed_bytes"]
