@@ -176,8 +176,7 @@ def make_preset(preset: str, downloaded: Downloaded, emit: Emit) -> Downloaded:
             for source in PUBLISHED[preset]:
                 repository = downloads_folder(preset) / source.repo_id.replace("/", "--")
                 import_checkpoint(repository / source.imported, unfinished)
-            _delete(target)
-            unfinished.replace(target)
+            _delete(target, successor=unfinished)
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
     return replace(
@@ -204,27 +203,36 @@ def remove(preset: str) -> Downloaded:
     return Downloaded(files={}, report={"preset": preset, "freed_bytes": freed_bytes})
 
 
-def _delete(folder: Path) -> int:
+def _delete(folder: Path, *, successor: Path | None = None) -> int:
     """Delete a folder, which is never half there under its name; the bytes that this frees.
 
+    Args:
+        successor: A folder that takes its name as soon as it is free.
+
     Raises:
-        OutputError: Something in it cannot be deleted.
+        OutputError: Something in it cannot be deleted, or moved.
     """
     doomed = folder.with_name(f"{folder.name}.deleted")
-    freed_bytes = 0
     try:
-        if doomed.is_dir():  # left by one that was killed
-            freed_bytes += _folder_bytes(doomed)
-            shutil.rmtree(doomed)
+        freed_bytes = _erase(doomed)  # left by one that was killed
         if folder.is_dir():
             folder.rename(doomed)
-            freed_bytes += _folder_bytes(doomed)
-            shutil.rmtree(doomed)
+        if successor is not None:
+            successor.rename(folder)
+        return freed_bytes + _erase(doomed)
     except OSError as error:
         raise OutputError(
             f"Could not delete {folder}: {error.strerror}.",
             hint="Close the programs that use these weights and try again.",
         ) from error
+
+
+def _erase(folder: Path) -> int:
+    """Delete a folder, if it is there; the bytes that this frees."""
+    if not folder.is_dir():
+        return 0
+    freed_bytes = _folder_bytes(folder)
+    shutil.rmtree(folder)
     return freed_bytes
 
 

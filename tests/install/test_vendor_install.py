@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import json
 import os
@@ -217,6 +218,19 @@ def test_a_lock_that_was_deleted_before_it_was_taken_keeps_nobody_out_and_is_mad
         with pytest.raises(vendor_install.InstallError, match="running"), work.claimed():
             pass
     assert not work.folder.exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX locks")
+def test_a_disk_that_knows_no_locks_is_not_taken_for_a_second_installer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flock(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    work = vendor_install.Workplace.of(tmp_path / "runtime")
+    with pytest.raises(OSError, match="lock"), work.claimed():
+        pass
 
 
 def test_a_lock_file_cannot_lead_out_of_the_folder(tmp_path: Path) -> None:

@@ -152,8 +152,13 @@ def test_the_files_become_a_preset(hub_server: FaultServer, tiny_preset: Path) -
     serve(hub_server, published)
     result, _ = fetch(hub_server)
     events: list[dict[str, Any]] = []
+    of_an_older_release = downloads_folder(PRESET).parent / PRESET / "old.json"
+    of_an_older_release.parent.mkdir()
+    of_an_older_release.touch()
     made = make_preset(PRESET, result, events.append)
     assert [event["name"] for event in events] == ["import"]
+    assert not of_an_older_release.exists()
+    assert not list(of_an_older_release.parents[1].glob("*.deleted"))
     pipeline = ModelCache().get(PRESET, "cpu")
     assert pipeline.unet.config.cross_attention_dim == 16
     assert remove(PRESET).report["freed_bytes"] > 0
