@@ -99,7 +99,8 @@ def convert(spec: JobSpec, on_event: OnEvent) -> FakeResult:
             print('{"type":"result"}')  # noqa: T201 - what a chatty library does
             subprocess.run("echo a child speaks", shell=True, check=True)
             os.write(1, b"straight to the descriptor\n")
-    on_event(ViewReady("0", np.full((8, 8, 3), 200, dtype=np.uint8)))
+    for name in ("foreground", "0"):
+        on_event(ViewReady(name, np.full((8, 8, 3), 200, dtype=np.uint8)))
     on_event(WarningRaised("elevation_prior", "The elevation is a guess."))
     path = spec.output_dir / MESH_NPZ
     with atomic_write(path) as file:
@@ -107,7 +108,7 @@ def convert(spec: JobSpec, on_event: OnEvent) -> FakeResult:
     photo_path = spec.output_dir / PHOTO_PNG
     with atomic_write(photo_path) as file:
         file.write(_GREY_PNG)
-    files = {"mesh_npz": str(path), "photo": str(photo_path), "foreground": str(photo_path)}
+    files = {"mesh_npz": str(path), "photo": str(photo_path)}
     return FakeResult(files=files, report=_report(spec).to_dict())
 
 

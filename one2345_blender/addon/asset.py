@@ -3,10 +3,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import bpy
+
+from ..contracts.errors import OutputError
+from ..contracts.preview_file import load_preview
+from .preview_pixels import fill_preview
 
 _TAG = "One-2-3-45"
 
@@ -21,16 +26,16 @@ class AssetFields:
 
 
 def mark_as_asset(
-    placed: bpy.types.Object, fields: AssetFields, *, description: str, picture_path: Path
+    placed: bpy.types.Object, fields: AssetFields, *, description: str, cutout_path: Path | None
 ) -> None:
-    """Mark the object; Blender renders its preview in the background of a window. Without a window
-    it cannot, and a picture of the object takes the preview's place.
+    """Mark the object. Its preview is the object cut out of its photo: Blender renders previews in
+    a window only, and those of vertex colors grey.
 
     Args:
         placed: The mesh object.
         fields: The user's.
         description: How it was made.
-        picture_path: Of the object, cut out of its photo.
+        cutout_path: The cut-out, as `load_preview` reads it; None, or one that is gone: no preview.
     """
     placed.asset_mark()
     metadata = placed.asset_data
@@ -38,16 +43,6 @@ def mark_as_asset(
     metadata.description = description
     for tag in (_TAG, *fields.tags):
         metadata.tags.new(tag, skip_if_exists=True)
-    if bpy.app.background:
-        _show_picture(placed.preview_ensure(), picture_path)
-    else:
-        placed.asset_generate_preview()
-
-
-def _show_picture(preview: bpy.types.ImagePreview, picture_path: Path) -> None:
-    picture = bpy.data.images.load(str(picture_path))
-    try:
-        preview.image_size = picture.size
-        preview.image_pixels_float = picture.pixels[:]
-    finally:
-        bpy.data.images.remove(picture)
+    if cutout_path is not None:
+        with contextlib.suppress(OutputError):  # the temporary folder was cleared
+            fill_preview(placed.preview_ensure(), load_preview(cutout_path))

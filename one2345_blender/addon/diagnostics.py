@@ -40,6 +40,8 @@ def report_text() -> str:
         if job.state.report is not None:
             facts["device"] = str(job.state.report["device"])
             facts["seconds"] = str(job.state.report["total_seconds"])
+        if job.state.was_forced:
+            facts["cancelled"] = "by ending the worker, which did not stop in time"
         facts.update({f"warning {n}": text for n, text in enumerate(job.state.warnings, start=1)})
         if job.state.failure is not None:
             facts["error"] = f"{job.state.failure.code}: {job.state.failure}"

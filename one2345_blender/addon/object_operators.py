@@ -17,8 +17,9 @@ from .reports import give_up
 
 _SMOOTH_ITERATIONS = 5
 _DECIMATE_RATIO = 0.25
-_REMESH_VOXELS = 100
-"""Along the longest side."""
+_REMESH_VOXELS = 150
+"""Along the longest side: about as many as the embedded preset's mesh has, since the colors are on
+the vertices."""
 
 
 def is_on_converted_object(context: bpy.types.Context) -> bool:
@@ -100,8 +101,8 @@ class ONE2345_OT_another_seed(OnConvertedObject, bpy.types.Operator):
     bl_options = {"INTERNAL"}  # noqa: RUF012 - the conversion makes the undo step
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        """Queue it with the object's own options and the panel's quality and resolution."""
-        placed, chosen = context.active_object, operator_options(settings(context))
+        """Queue it: what made the object is as it was, all else as the panel says."""
+        placed = context.active_object
         scale = placed["one2345_scale"]
         is_given = (
             not placed["one2345_elevation_estimated"]
@@ -111,15 +112,16 @@ class ONE2345_OT_another_seed(OnConvertedObject, bpy.types.Operator):
         photo = {"filepath": photo_path} if Path(photo_path).is_file() else _photo_image(placed)
         if not photo:
             return give_up(self, rpt_("The photo is gone: {}").format(photo_path))
+        own_options = {
+            "preset": placed["one2345_preset"],
+            "seed": (placed["one2345_seed"] + 1) % (MAX_SEED + 1),
+            "estimate_elevation": not is_given,
+            "elevation_deg": placed["one2345_elevation_deg"],
+            "scale": scale,
+        }
         start_conversion(
             **photo,
-            preset=placed["one2345_preset"],
-            seed=(placed["one2345_seed"] + 1) % (MAX_SEED + 1),
-            estimate_elevation=not is_given,
-            elevation_deg=placed["one2345_elevation_deg"],
-            grid_resolution=chosen["grid_resolution"],
-            quality=chosen["quality"],
-            scale=scale,
+            **(operator_options(settings(context)) | own_options),
             location=point_in_row(placed.matrix_world.translation, 1, scale=scale),
         )
         return {"FINISHED"}

@@ -238,9 +238,10 @@ def _draw_progress(layout: bpy.types.UILayout, job: Job) -> None:
 
 
 def _draw_job(row: bpy.types.UILayout, job: Job) -> None:
-    """The picture's name, how the job stands, and what can be done to it."""
+    """The picture's name or the object's, how the job stands, and what can be done to it."""
     state, job_id = job.state, job.spec.job_id
-    row.label(text=job.spec.image_path.stem, icon=_STATUS_ICONS[state.status], translate=False)
+    name = session.SESSION.object_names.get(job_id, job.spec.image_path.stem)
+    row.label(text=name, icon=_STATUS_ICONS[state.status], translate=False)
     if state.status in (JobStatus.STARTING, JobStatus.RUNNING):
         row.progress(factor=job.fraction, text=f"{job.fraction:.0%}", translate=False)
     elif session.SESSION.is_unplaced(job):
@@ -257,8 +258,6 @@ def _draw_outcome(layout: bpy.types.UILayout, job: Job) -> None:
     notes: list[tuple[str, str]] = []
     if state.failure is not None:
         notes.append((str(state.failure), "ERROR"))
-    elif state.was_forced:
-        notes.append((iface_("The worker did not stop and was ended."), "CANCEL"))
     elif session.SESSION.is_unplaced(job):
         notes.append((iface_("Done, but the scene it was made for is not open."), "INFO"))
     notes += [(warning, "INFO") for warning in state.warnings]

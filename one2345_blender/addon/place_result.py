@@ -26,7 +26,6 @@ CAMERA_PROPERTY = f"{PROPERTY_PREFIX}camera"
 """Of a mesh object: its camera object."""
 MESH_ROLE = "mesh_npz"
 PHOTO_ROLE = "photo"
-FOREGROUND_ROLE = "foreground"
 COLLECTION = "One-2-3-45"
 """Name of the collection of results, in each scene."""
 _UNDO_MESSAGE = "Image to Mesh"
@@ -70,7 +69,11 @@ def point_in_row(
 
 
 def place_result(
-    files: Mapping[str, str], report: Mapping[str, Any], placement: Placement
+    files: Mapping[str, str],
+    report: Mapping[str, Any],
+    placement: Placement,
+    *,
+    cutout_path: Path | None = None,
 ) -> bpy.types.Object:
     """Put mesh, camera and photo into the scene.
 
@@ -81,6 +84,7 @@ def place_result(
         files: Paths by role; `mesh_npz` and `photo` are read.
         report: `RunReport.to_dict()`.
         placement: Where to.
+        cutout_path: The object cut out of the photo, an asset's preview.
 
     Returns:
         The mesh object, selected and active unless the user is editing another one.
@@ -123,7 +127,7 @@ def place_result(
             description=data_("Made from a photo, preset {}, seed {}").format(
                 report["preset"], report["seed"]
             ),
-            picture_path=Path(files[FOREGROUND_ROLE]),
+            cutout_path=cutout_path,
         )
     viewport.show_vertex_colors()
     bpy.ops.ed.undo_push(message=_UNDO_MESSAGE)

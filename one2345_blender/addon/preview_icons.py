@@ -13,7 +13,8 @@ from ..contracts.errors import OutputError
 from ..contracts.preview_file import load_preview
 from .preview_pixels import fill_preview
 
-VIEW_NAMES = ("foreground", *(str(view) for view in range(8)))
+CUTOUT_NAME = "foreground"
+VIEW_NAMES = (CUTOUT_NAME, *(str(view) for view in range(8)))
 """Of the 42 pictures of a conversion, those that are shown: the cut-out and the eight views."""
 
 
@@ -55,9 +56,20 @@ class PreviewIcons:
             self._icons.pop(_key(job, path), None)
 
 
+def cutout_path(job: Job) -> Path | None:
+    """The object cut out of its photo, as `load_preview` reads it, once it is there."""
+    path = _paths(job).get(CUTOUT_NAME)
+    return Path(path) if path is not None else None
+
+
+def _paths(job: Job) -> dict[str, str]:
+    """By name, those views that are there."""
+    return {Path(path).stem: path for path in job.state.preview_paths}
+
+
 def _shown(job: Job) -> list[str]:
     """The paths of those views that are there, in the order of `VIEW_NAMES`."""
-    paths = {Path(path).stem: path for path in job.state.preview_paths}
+    paths = _paths(job)
     return [paths[name] for name in VIEW_NAMES if name in paths]
 
 

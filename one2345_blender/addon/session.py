@@ -19,7 +19,7 @@ from ..contracts.job import JobSpec
 from . import preferences, viewport
 from .installation import worker_python
 from .place_result import Placement, place_result
-from .preview_icons import PREVIEW_ICONS
+from .preview_icons import PREVIEW_ICONS, cutout_path
 
 _POLL_INTERVAL_S = 0.1
 _IDLE_POLL_INTERVAL_S = 1.0
@@ -134,7 +134,12 @@ class Session:
         if job in self._unplaced:
             self._unplaced.remove(job)
         try:
-            placed = place_result(state.files, state.report, self._placements[job_id])
+            placed = place_result(
+                state.files,
+                state.report,
+                self._placements[job_id],
+                cutout_path=cutout_path(job),
+            )
         except (One2345Error, KeyError, RuntimeError, OSError) as error:
             job.state = failed(state, _for_people(error))
         else:

@@ -11,6 +11,7 @@ from pathlib import Path
 from ..contracts.errors import One2345Error
 from ..contracts.job import JobSpec
 from ..contracts.job_folder import WORKER_LOG, prepare_output_dir
+from ..contracts.messages import Message
 from .environment import WorkerLaunch
 from .job_state import JobState, JobStatus, advance, cancel_requested, failed, sent
 from .time_estimate import TYPICAL_STAGE_SECONDS, StageSeconds, fraction_done, seconds_left
@@ -195,7 +196,7 @@ class JobQueue:
         self.worker_versions = self._worker.versions or self.worker_versions
         for event in events:
             if job is not None:
-                job.state = advance(job.state, event)
+                job.state = advance(job.state, _as_wanted(job.state, event))
                 if job.working_since_s is None and job.state.stage_index > 0:
                     job.working_since_s = time.monotonic()
         ended = [job] if job is not None and job.state.is_final else []
@@ -227,3 +228,10 @@ class JobQueue:
         self._worker = WorkerProcess(launch, working_dir=folder, log_path=folder / WORKER_LOG)
         self._launch = launch
         return self._worker
+
+
+def _as_wanted(state: JobState, event: Message) -> Message:
+    """The event; a result that was on its way while the user cancelled is not wanted any more."""
+    if event["type"] == "result" and state.status is JobStatus.CANCELLING:
+        return {"type": "cancelled", "job_id": event["job_id"]}
+    return event

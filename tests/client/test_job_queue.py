@@ -17,6 +17,7 @@ from one2345_blender.client.job_queue import Job, JobQueue
 from one2345_blender.client.job_state import JobStatus
 from one2345_blender.contracts.errors import EnvironmentMissingError, OutputError
 from one2345_blender.contracts.job import JobSpec
+from one2345_blender.contracts.job_folder import PHOTO_PNG
 from tests.client.test_worker_process import fake_launch
 
 
@@ -146,6 +147,18 @@ def test_cancelling_the_last_job_lets_the_worker_go_but_not_if_others_wait(bench
         time.sleep(0.01)
     bench.step_until(lambda: not bench.queue.has_process)
     assert statuses([first, second]) == ["cancelled", "cancelled"]
+
+
+def test_a_result_on_its_way_while_the_user_cancels_is_dropped(bench: Bench) -> None:
+    job = bench.add("a")
+    bench.queue.step()
+    deadline_s = time.monotonic() + 60.0
+    while not (job.spec.output_dir / PHOTO_PNG).exists():  # nothing comes after it but the result
+        assert time.monotonic() < deadline_s
+        time.sleep(0.01)
+    bench.queue.cancel(job)
+    assert bench.step_until(lambda: job.state.is_final) == [job]
+    assert job.state.status is JobStatus.CANCELLED and job.state.files is None
 
 
 def test_a_worker_that_ignores_everything_is_ended_and_the_next_job_runs(bench: Bench) -> None:

@@ -130,7 +130,8 @@ def test_an_asset_carries_what_the_user_says_of_it(photos: list[str]) -> None:
     assert (metadata.author, metadata.license) == ("A. Artist", "CC0")
     assert [tag.name for tag in metadata.tags] == ["One-2-3-45", "crockery", "red"]
     assert "seed 3" in metadata.description
-    assert tuple(placed.preview.image_size) == (1, 1), "the fake worker's picture"
+    assert tuple(placed.preview.image_size) == (8, 8), "the fake worker's cut-out"
+    assert tuple(placed.preview.image_pixels_float[:4]) == pytest.approx((*[200 / 255] * 3, 1.0))
     images = [image.name for image in bpy.data.images]
     assert images == ["cup ö"], "only the photo behind the camera"
     bpy.ops.one2345.image_to_mesh(filepath=photos[1])

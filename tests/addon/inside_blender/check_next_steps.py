@@ -69,6 +69,16 @@ def test_another_seed_stands_beside_and_keeps_the_object_s_own_options(photo: Pa
     assert tuple(second.dimensions) == pytest.approx(tuple(first.dimensions))
 
 
+def test_another_seed_goes_where_the_panel_says(photo: Path) -> None:
+    convert(photo)
+    chosen = bpy.context.scene.one2345
+    chosen.use_collection, chosen.mark_asset, chosen.asset_license = True, True, "CC0"
+    assert bpy.ops.one2345.another_seed() == {"FINISHED"}
+    second = bpy.context.view_layer.objects.active
+    assert second.asset_data.license == "CC0"
+    assert second.users_collection[0].name == "One-2-3-45"
+
+
 def test_another_seed_works_from_the_packed_photo_when_the_file_is_gone(photo: Path) -> None:
     convert(photo)
     photo.unlink()

@@ -10,6 +10,7 @@ import pytest
 
 from one2345_blender.addon import diagnostics, preferences_page, session
 from one2345_blender.addon.self_test import PICTURE, outcome, self_test_job
+from one2345_blender.contracts.job import JobSpec
 from one2345_blender.version import __version__
 
 pytestmark = pytest.mark.usefixtures("registered_addon")
@@ -55,6 +56,18 @@ def test_the_report_has_versions_and_errors_but_no_private_path(
     for private in ("secret", str(tmp_path), str(Path.home()), bpy.app.tempdir):
         assert private not in report
     assert bpy.ops.one2345.copy_diagnostics() == {"FINISHED"}
+
+
+def test_the_report_says_when_a_worker_had_to_be_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ONE2345_FAKE_MODE", "hangs")
+    spec = JobSpec(job_id="job", image_path=tmp_path / "a.png", output_dir=tmp_path / "out")
+    job = session.SESSION.start(spec, None)
+    session.SESSION.step()
+    session.SESSION.cancel(job)
+    session.SESSION.wait([job])
+    assert "did not stop in time" in diagnostics.report_text()
 
 
 def test_the_report_before_anything_ran() -> None:

@@ -54,8 +54,9 @@ def check_what_the_sub_panels_hold_goes_to_the_job(hand: Hand) -> Steps:
     spec = jobs.all_jobs()[-1].spec
     assert (spec.seed, spec.steps_scale, spec.elevation_deg) == (5, 2.0, 35.0)
     assert spec.grid_resolution == 64
-    tags = {tag.name for tag in bpy.data.objects[jobs.PHOTO.stem].asset_data.tags}
-    assert {"cup", "red"} <= tags
+    placed = bpy.data.objects[jobs.PHOTO.stem]
+    assert {"cup", "red"} <= {tag.name for tag in placed.asset_data.tags}
+    assert tuple(placed.preview.image_size) == (8, 8), "the fake worker's cut-out"
 
 
 def check_search_finds_the_operator(hand: Hand) -> Steps:
