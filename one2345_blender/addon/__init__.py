@@ -41,6 +41,7 @@ CLASSES: tuple[type, ...] = (
     diagnostics.ONE2345_OT_copy_diagnostics,
     self_test.ONE2345_OT_self_test,
     *installation_operators.CLASSES,
+    menu.ONE2345_MT_object,
     panels.ONE2345_PT_main,
     panels.ONE2345_PT_options,
     panels.ONE2345_PT_output,

@@ -80,7 +80,6 @@ class ONE2345_OT_copy_diagnostics(bpy.types.Operator):
 
     bl_idname = "one2345.copy_diagnostics"
     bl_label = "Copy Diagnostic Report"
-    bl_options = {"INTERNAL"}  # noqa: RUF012 - Blender's convention
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Copy it."""

@@ -27,7 +27,6 @@ class ONE2345_OT_cancel(JobReference, bpy.types.Operator):
 
     bl_idname = "one2345.cancel"
     bl_label = "Cancel Image to Mesh"
-    bl_options = {"INTERNAL"}  # noqa: RUF012 - Blender's convention
 
     @classmethod
     def poll(cls, _context: bpy.types.Context) -> bool:
@@ -50,7 +49,6 @@ class ONE2345_OT_place_result(JobReference, bpy.types.Operator):
 
     bl_idname = "one2345.place_result"
     bl_label = "Place Object"
-    bl_options = {"INTERNAL"}  # noqa: RUF012 - place_result makes the one undo step
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -78,7 +76,6 @@ class ONE2345_OT_forget(JobReference, bpy.types.Operator):
 
     bl_idname = "one2345.forget"
     bl_label = "Clear Finished"
-    bl_options = {"INTERNAL"}  # noqa: RUF012 - Blender's convention
 
     @classmethod
     def poll(cls, _context: bpy.types.Context) -> bool:
@@ -101,7 +98,6 @@ class ONE2345_OT_unload(bpy.types.Operator):
 
     bl_idname = "one2345.unload"
     bl_label = "Unload Networks"
-    bl_options = {"INTERNAL"}  # noqa: RUF012 - Blender's convention
 
     @classmethod
     def poll(cls, _context: bpy.types.Context) -> bool:

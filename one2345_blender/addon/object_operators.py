@@ -50,7 +50,6 @@ class ONE2345_OT_frame(OnConvertedObject, bpy.types.Operator):
 
     bl_idname = "one2345.frame"
     bl_label = "Frame Object"
-    bl_options = {"INTERNAL"}  # noqa: RUF012 - Blender's convention
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -73,7 +72,7 @@ class ONE2345_OT_look_through_camera(OnConvertedObject, bpy.types.Operator):
 
     bl_idname = "one2345.look_through_camera"
     bl_label = "Look Through Camera"
-    bl_options = {"INTERNAL", "UNDO"}  # noqa: RUF012 - Blender's convention
+    bl_options = {"UNDO"}  # noqa: RUF012 - Blender's convention
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -98,7 +97,6 @@ class ONE2345_OT_another_seed(OnConvertedObject, bpy.types.Operator):
 
     bl_idname = "one2345.another_seed"
     bl_label = "Another Seed"
-    bl_options = {"INTERNAL"}  # noqa: RUF012 - the conversion makes the undo step
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Queue it: what made the object is as it was, all else as the panel says."""

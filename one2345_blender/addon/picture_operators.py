@@ -61,7 +61,7 @@ class ONE2345_OT_paste_picture(bpy.types.Operator):
 
     bl_idname = "one2345.paste_picture"
     bl_label = "Paste Picture"
-    bl_options = {"INTERNAL", "UNDO"}  # noqa: RUF012 - Blender's convention
+    bl_options = {"UNDO"}  # noqa: RUF012 - Blender's convention
 
     @classmethod
     def poll(cls, _context: bpy.types.Context) -> bool:

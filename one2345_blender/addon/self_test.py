@@ -65,7 +65,6 @@ class ONE2345_OT_self_test(bpy.types.Operator):
 
     bl_idname = "one2345.self_test"
     bl_label = "Run Self-Test"
-    bl_options = {"INTERNAL"}  # noqa: RUF012 - Blender's convention
 
     @classmethod
     def poll(cls, _context: bpy.types.Context) -> bool:

@@ -59,18 +59,36 @@ def check_what_the_sub_panels_hold_goes_to_the_job(hand: Hand) -> Steps:
     assert tuple(placed.preview.image_size) == (8, 8), "the fake worker's cut-out"
 
 
+def check_search_finds_what_comes_next(hand: Hand) -> Steps:
+    """F3 on a converted object: its next seed, and after it the end of the list."""
+    yield from hand.open_tab()
+    yield from jobs.choose_picture(hand)
+    yield from jobs.start_job(hand, mode="ok")
+    yield from wait_until(lambda: jobs.PHOTO.stem in bpy.data.objects, within_s=60, what="the job")
+    yield from _search(hand, "Another Seed")
+    yield from wait_until(lambda: len(jobs.all_jobs()) == 2, within_s=20, what="the next seed")
+    yield from wait_until(lambda: jobs.status() == "done", within_s=60, what="the next job")
+    yield from _search(hand, "Clear Finished")
+    yield from wait_until(lambda: not jobs.all_jobs(), within_s=20, what="an empty list")
+
+
 def check_search_finds_the_operator(hand: Hand) -> Steps:
     """F3, the operator's name, Enter: without a photo it asks for one."""
     bpy.context.preferences.view.filebrowser_display_type = "SCREEN"
-    yield from hand.to_view()
-    yield from hand.press("F3")
-    yield 0.5
-    yield from hand.type_text("Image to Mesh")
-    yield 0.5
-    yield from hand.screenshot("search")
-    yield from hand.press("RET")
+    yield from _search(hand, "Image to Mesh")
     yield from wait_until(
         lambda: jobs.browser(hand),
         within_s=20,
         what="the file browser opens",
     )
+
+
+def _search(hand: Hand, text: str) -> Steps:
+    """Type into the search of the 3D view and take what it finds first."""
+    yield from hand.to_view()
+    yield from hand.press("F3")
+    yield 0.5
+    yield from hand.type_text(text)
+    yield 0.5
+    yield from hand.screenshot(f"search_{text.replace(' ', '_').lower()}")
+    yield from hand.press("RET")
