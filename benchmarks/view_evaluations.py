@@ -103,7 +103,7 @@ def main(argv: list[str]) -> None:
     fast = count_evaluations(pipeline, FAST_SAMPLER)
     pipeline.register_to_config(fast_reuses_features=True)
     reusing = count_evaluations(pipeline, FAST_SAMPLER)
-    print("| sampler | evaluations | of the outermost level | TFLOP | share of the original's |")
+    print("| sampler | evaluations | outermost level alone | TFLOP | share of the original's |")
     print("|---|---|---|---|---|")
     original = reference.operations(unfolded, 0.0)
     for name, counted, flop in (
@@ -210,7 +210,7 @@ def time_evaluations() -> dict[str, float]:
     pair = _timed(lambda: (reusing(*inputs), reusing(*inputs)))
     seconds["folded attention, features reused"] = pair / 2
     unet.to(memory_format=torch.channels_last)
-    seconds["and channels last"] = _timed(lambda: unet(*inputs))
+    seconds["folded attention, channels last"] = _timed(lambda: unet(*inputs))
     torch.nn.Module.to(unet, memory_format=torch.contiguous_format, dtype=torch.bfloat16)
     half = [x if x.dtype == torch.int64 else x.to(torch.bfloat16) for x in inputs]
     seconds["folded attention, bfloat16"] = _timed(lambda: unet(*half))

@@ -11,6 +11,7 @@ with reused features two.
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable
 
 import torch
@@ -64,7 +65,7 @@ def main() -> None:
             lambda: pipeline.encode_condition(images, camera),
         ),
         f"guided step of {NUM_VIEWS} views": (("unet",), step),
-        f"two with reused features of {NUM_VIEWS} views": (("unet",), reusing_steps),
+        f"two guided steps of {NUM_VIEWS} views, features reused": (("unet",), reusing_steps),
         f"decoding {PICTURES_AT_ONCE} views": (
             ("vae",),
             lambda: decode_latents(pipeline.vae, noise[:PICTURES_AT_ONCE]),
@@ -94,7 +95,11 @@ def half_precision_networks() -> dict[str, nn.Module]:
 
 @torch.no_grad()
 def peak_growth_gb(work: Callable[[], object]) -> float:
-    """By how much the process's resident memory grows at most while `work` runs."""
+    """By how much the process's resident memory grows at most while `work` runs.
+
+    What an earlier stage freed is given back first: glibc would keep it, and `work` would take it.
+    """
+    ctypes.CDLL(None).malloc_trim(0)
     forget_peak_memory()
     before = status_bytes("VmRSS")
     work()

@@ -76,9 +76,9 @@ def main(argv: list[str]) -> None:
         "--fast",
         nargs="+",
         default=None,
-        metavar=f"S1,S2,SHARE[{REUSE}]",
-        help="steps of both stages, guided share of them, whether every second step reuses "
-        "features (default: the preset's)",
+        metavar="S1,S2,SHARE",
+        help=f"steps of both stages and guided share of them; with {REUSE} behind it every second "
+        "step reuses features (default: the preset's)",
     )
     args = parser.parse_args(argv)
     pipeline = ModelCache().get(args.preset, "cpu")

@@ -18,7 +18,7 @@ from .offloading import OFFLOADED, is_offloaded, offload_networks
 from .pipeline_zero123 import Zero123Pipeline
 
 MAPS_PER_EVALUATION = 60
-"""Activations of the UNet at a time, in maps of its first level's size. Measured are 35 of them
+"""Activations of the UNet at a time, in maps of its first level's size. Measured are 41 of them
 (`benchmarks/view_memory.py`); the rest is for what a device's convolutions take on the side."""
 USED_SHARE = 0.7
 """Of what is free; the rest is for the decoder and for other programs."""
