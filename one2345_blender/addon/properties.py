@@ -35,7 +35,7 @@ class ONE2345_PG_settings(ConversionOptions, bpy.types.PropertyGroup):
         description="Samples along each axis of the volume; more make a finer mesh and take longer",
         min=MIN_GRID_RESOLUTION,
         max=MAX_GRID_RESOLUTION,
-        default=128,
+        default=256,
     )
     preset: bpy.props.EnumProperty(
         name="Preset",

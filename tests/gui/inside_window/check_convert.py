@@ -59,6 +59,22 @@ def check_what_the_sub_panels_hold_goes_to_the_job(hand: Hand) -> Steps:
     assert tuple(placed.preview.image_size) == (8, 8), "the fake worker's cut-out"
 
 
+def check_a_job_survives_another_workspace_another_scene_and_saving(hand: Hand) -> Steps:
+    """Its object comes into the scene that it was asked for in, which is not the one shown."""
+    yield from hand.open_tab()
+    yield from jobs.choose_picture(hand)
+    scene = bpy.context.scene
+    yield from jobs.start_job(hand, mode="slow")
+    hand.window.workspace = bpy.data.workspaces["Shading"]
+    yield 1.0
+    hand.window.scene = bpy.data.scenes.new("another")
+    bpy.ops.wm.save_as_mainfile(filepath=f"{bpy.app.tempdir}/saved.blend")
+    assert jobs.status() in ("starting", "running"), jobs.state()
+    yield from wait_until(lambda: jobs.PHOTO.stem in bpy.data.objects, within_s=60, what="the job")
+    assert jobs.PHOTO.stem in scene.objects
+    assert not hand.window.scene.objects
+
+
 def check_search_finds_what_comes_next(hand: Hand) -> Steps:
     """F3 on a converted object: its next seed, and after it the end of the list."""
     yield from hand.open_tab()
