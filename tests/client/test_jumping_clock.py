@@ -31,7 +31,8 @@ LIGHT = (
     "install/test_vendor_install_downloads.py::"
     "test_an_ended_download_goes_on_where_it_was[SIGKILL]",
     "install/test_vendor_install_environment.py::test_two_at_once_do_not_disturb_each_other",
-    "install/test_vendor_install_environment.py::test_what_is_being_installed_is_not_removed",
+    "install/test_vendor_install_environment.py::"
+    "test_what_one_killed_while_tidying_up_has_left_goes_with_the_next_run",
 )
 WITH_NETWORKS = (
     "installation/test_download.py::test_one_mishap_is_survived[stall-0.5-500]",
