@@ -16,7 +16,7 @@ Cameras use OpenCV axes (x right, y down, z forward) unless a name says `blender
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -96,6 +96,13 @@ class PosedImages:
         expected = (len(rig.names), rig.height_px, rig.width_px, 3)
         if self.rgb.shape != expected:
             raise ValueError(f"rgb: expected shape {expected}, got {self.rgb.shape}")
+
+    def chosen(self, indices: Sequence[int]) -> PosedImages:
+        """Some of the pictures, in the order of `indices`."""
+        rig = self.cameras
+        names = tuple(rig.names[index] for index in indices)
+        cameras = replace(rig, names=names, c2w=rig.c2w[list(indices)])
+        return replace(self, rgb=self.rgb[list(indices)], cameras=cameras)
 
 
 def c2w_from_viewpoints(viewpoints: Sequence[Viewpoint]) -> FloatArray:

@@ -57,13 +57,7 @@ def ablations(pipeline: One2345Pipeline, *, seed: int) -> dict[str, Method]:
 
 def stage1_views(views: PosedImages) -> PosedImages:
     """The 8 views of stage 1."""
-    rig = views.cameras
-    first = slice(NUM_STAGE1_VIEWS)
-    return replace(
-        views,
-        rgb=views.rgb[first],
-        cameras=replace(rig, names=rig.names[first], c2w=rig.c2w[first]),
-    )
+    return views.chosen(range(NUM_STAGE1_VIEWS))
 
 
 @dataclass

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -16,12 +16,7 @@ from ..contracts.cameras import PosedImages, method_rig
 from ..contracts.errors import OptionError
 from ..contracts.job import FAST_SAMPLER, REFERENCE_SAMPLER, ElevationEstimate
 from ..contracts.mesh import ColoredMesh
-from ..contracts.progress import (
-    OnEvent,
-    StageStarted,
-    ViewReady,
-    ignore_events,
-)
+from ..contracts.progress import OnEvent, StageStarted, ViewReady, ignore_events
 from .elevation import assumption_warning, estimate_elevation
 from .foreground import ForegroundImage, prepare_foreground, segment
 from .lifting.guessed_object import GuessedObject, guess_object
@@ -359,14 +354,8 @@ class One2345Pipeline(DiffusionPipeline):
 
     def source_views(self, views: PosedImages) -> PosedImages:
         """Those of the method's 40 views that the reconstruction sees."""
-        rig = views.cameras
         first = [0] if self.config.reconstructs_from_input else []
-        chosen = np.array([*first, *range(NUM_STAGE1_VIEWS, len(rig.names))])
-        return replace(
-            views,
-            rgb=views.rgb[chosen],
-            cameras=replace(rig, names=tuple(rig.names[i] for i in chosen), c2w=rig.c2w[chosen]),
-        )
+        return views.chosen([*first, *range(NUM_STAGE1_VIEWS, len(views.rgb))])
 
     def reconstruct(
         self,

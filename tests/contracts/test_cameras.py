@@ -7,6 +7,7 @@ import pytest
 from one2345_blender.contracts.cameras import (
     CAMERA_RADIUS,
     CameraRig,
+    PosedImages,
     Viewpoint,
     c2w_from_viewpoints,
     method_intrinsics,
@@ -78,3 +79,15 @@ def test_rig_refuses_wrong_shapes():
             height_px=8,
             width_px=8,
         )
+
+
+def test_chosen_pictures_keep_their_cameras():
+    rig = method_rig([viewpoint(azimuth_deg, 20) for azimuth_deg in (0, 90, 180)], 4)
+    shades = np.arange(3, dtype=np.uint8).reshape(3, 1, 1, 1)
+    images = PosedImages(
+        rgb=np.broadcast_to(shades, (3, 4, 4, 3)), cameras=rig, reference_c2w=rig.c2w[0]
+    )
+    chosen = images.chosen([2, 0])
+    assert chosen.rgb[:, 0, 0, 0].tolist() == [2, 0]
+    np.testing.assert_array_equal(chosen.cameras.c2w, rig.c2w[[2, 0]])
+    np.testing.assert_array_equal(chosen.reference_c2w, rig.c2w[0])

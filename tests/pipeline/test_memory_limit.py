@@ -14,6 +14,7 @@ from one2345_blender.pipeline.devices import available_devices
 from one2345_blender.pipeline.job_record import memory_errors_named
 from one2345_blender.pipeline.memory_limit import memory_limited
 from one2345_blender.pipeline.model_cache import ModelCache
+from one2345_blender.pipeline.process_memory import status_bytes
 
 GB_OF_FLOATS = 250_000_000
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_DATA as Linux counts it")
@@ -28,16 +29,17 @@ def limits():
 @on_linux
 def test_what_goes_beyond_the_limit_is_a_memory_error():
     before = limits()
+    one_more_gb = status_bytes("VmData") / 1e9 + 1.0
     with (
         pytest.raises(OutOfMemoryError, match="Memory ran out") as caught,
         memory_errors_named(),
-        memory_limited(4.0, "cpu"),
+        memory_limited(one_more_gb, "cpu"),
     ):
-        torch.empty(5 * GB_OF_FLOATS)
+        torch.empty(2 * GB_OF_FLOATS)
     assert "memory limit" in caught.value.hint
     assert limits() == before
-    torch.empty(5 * GB_OF_FLOATS)
-    with memory_limited(4.0, "cpu"):
+    torch.empty(2 * GB_OF_FLOATS)
+    with memory_limited(one_more_gb, "cpu"):
         assert torch.zeros(16).sum() == 0.0
 
 
