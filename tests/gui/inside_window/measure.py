@@ -148,8 +148,11 @@ def measure_cancel(hand: Hand) -> Steps:
         bpy.ops.one2345.cancel()
         yield from _fast_until(lambda: jobs.state().is_final)
         cancelled_s = time.perf_counter() - began_s
-        if jobs.status() == "done":  # the worker was faster, and would stay warm
-            bpy.ops.one2345.unload()
+        if jobs.status() == "done":  # the worker was faster, and may stay warm
+            while not (bpy.ops.one2345.unload.poll() or gone.is_seen()):
+                yield _LOOK_INTERVAL_S
+            if not gone.is_seen():
+                bpy.ops.one2345.unload()
         yield from _fast_until(gone.is_seen)
         rows.append(
             {
