@@ -26,7 +26,13 @@ from one2345_blender.pipeline.lifting.photo_lifter import (
     PhotoLifter,
     frustum_coordinates,
 )
-from one2345_blender.pipeline.lifting.radiance import DEPTH_RANGE
+from one2345_blender.pipeline.lifting.radiance import (
+    DEPTH_RANGE,
+    VOLUME_HALF_SIDE,
+    RadianceGrid,
+    composite,
+    ray_samples,
+)
 from one2345_blender.pipeline.view_schedule import INPUT_OFFSET, PoseOffset
 
 SIZE_PX = 64
@@ -103,6 +109,25 @@ def test_ball_is_seen_where_it_stands(elevation_deg: float) -> None:
         radius_px = BALL_RADIUS / depth[0] * method_intrinsics(SIZE_PX)[0, 0]
         assert np.sqrt(covered.sum() / np.pi) == pytest.approx(radius_px, rel=0.12)
         assert view[rows, columns, 0].mean() > 150
+
+
+def test_colours_of_unseen_samples_are_not_missed() -> None:
+    """Fog with a hole: all samples of all rays, one view at a time, give the same pictures."""
+    torch.manual_seed(0)
+    axis = torch.linspace(-VOLUME_HALF_SIDE, VOLUME_HALF_SIDE, 24)
+    radius = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij")).norm(dim=0)
+    fog = 40.0 * torch.rand(24, 24, 24) * ((radius < 0.5) & (radius > 0.3))
+    grid = RadianceGrid(density=fog, rgb=torch.rand(3, 24, 24, 24))
+    c2w = torch.from_numpy(
+        c2w_from_viewpoints(
+            [Viewpoint(name="", azimuth_deg=a, elevation_deg=20.0) for a in (0.0, 130.0)]
+        )
+    )
+    K = torch.from_numpy(method_intrinsics(16))
+    samples, step = ray_samples(K, 16, 32)
+    for pose, view in zip(c2w, grid.render(c2w, K, 16, 32), strict=True):
+        whole = composite(*grid.at(samples @ pose[:3, :3].T + pose[:3, 3]), step)
+        torch.testing.assert_close(view, whole.reshape(4, 16, 16), atol=1e-3, rtol=0.0)
 
 
 def test_background_of_the_photo_stays_empty() -> None:

@@ -17,6 +17,8 @@ DEPTH_RANGE = (0.58, 1.82)
 """World units along the view axis: where that cube's inscribed sphere lies before every camera."""
 MAX_DENSITY = 80.0
 """Per world unit: what is inside is opaque within a few hundredths."""
+MIN_SHARE = 1e-4
+"""Of a ray's light; the colours of samples that add less are not looked up."""
 SHARPNESS = 4.0
 """Of the step in density at even odds. Soft odds would add up along a ray: too wide an outline."""
 
@@ -76,20 +78,41 @@ class RadianceGrid:
             num_samples: Along each ray.
         """
         samples, step = ray_samples(K, size_px, num_samples)
-        views = []
-        for pose in c2w:
-            density, rgb = self.at(pose[:3, 3] + samples @ pose[:3, :3].T)
-            views.append(composite(density, rgb, step))
-        return torch.stack(views).reshape(len(c2w), 4, size_px, size_px)
+        points = samples @ c2w[:, None, :3, :3].mT + c2w[:, None, None, :3, 3]
+        density = self._sampled(self.density[None], points)[:, 0]
+        is_seen = ray_shares(density, step) > MIN_SHARE
+        rgb = points.new_zeros(3, *is_seen.shape)
+        rgb[:, is_seen] = self._sampled(self.rgb, points[is_seen][None])[0]
+        return composite(density, rgb, step).movedim(0, 1).reshape(-1, 4, size_px, size_px)
 
     def at(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Density `(...)` and sRGB `(3, ...)` at world points `(..., 3)`; nothing outside."""
-        values = torch.cat([self.density[None], self.rgb])[None]
-        grid = (points / VOLUME_HALF_SIDE).flip(-1).reshape(1, -1, 1, 1, 3)
-        density, *rgb = F.grid_sample(values, grid, align_corners=True).reshape(
-            4, *points.shape[:-1]
-        )
-        return density, torch.stack(rgb)
+        values = torch.cat([self.density[None], self.rgb])
+        density, *rgb = self._sampled(values, points.reshape(1, -1, 3))[0]
+        shape = points.shape[:-1]
+        return density.reshape(shape), torch.stack(rgb).reshape(3, *shape)
+
+    @staticmethod
+    def _sampled(values: Tensor, points: Tensor) -> Tensor:
+        """`(V, C, ...)` of a volume `(C, N, N, N)` at world points `(V, ..., 3)`, 0 outside.
+
+        The V parts are looked up in parallel.
+        """
+        num_parts = len(points)
+        grid = (points / VOLUME_HALF_SIDE).flip(-1).reshape(num_parts, -1, 1, 1, 3)
+        sampled = F.grid_sample(values.expand(num_parts, *values.shape), grid, align_corners=True)
+        return sampled.reshape(num_parts, len(values), *points.shape[1:-1])
+
+
+def ray_shares(density: Tensor, step: float) -> Tensor:
+    """Which share of a ray's light each of its samples absorbs, `(..., D)`.
+
+    Args:
+        density: `(..., D)` absorption for each world unit, nearest sample first.
+        step: World units between samples.
+    """
+    through = torch.exp(-step * torch.cumsum(density, dim=-1))
+    return torch.cat([torch.ones_like(through[..., :1]), through[..., :-1]], dim=-1) - through
 
 
 def composite(density: Tensor, rgb: Tensor, step: float) -> Tensor:
@@ -100,8 +123,7 @@ def composite(density: Tensor, rgb: Tensor, step: float) -> Tensor:
         rgb: `(3, ..., D)`.
         step: World units between samples.
     """
-    through = torch.exp(-step * torch.cumsum(density, dim=-1))
-    before = torch.cat([torch.ones_like(through[..., :1]), through[..., :-1]], dim=-1)
-    coverage = 1.0 - through[..., -1]
-    color = ((before - through) * rgb).sum(-1) + (1.0 - coverage)
+    shares = ray_shares(density, step)
+    coverage = shares.sum(-1)
+    color = (shares * rgb).sum(-1) + (1.0 - coverage)
     return torch.cat([color, coverage[None]])
