@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from ..pipeline.model_cache import load_pipeline
 from ..training.validate_lifter import guessed_views
 from ..training.validate_views import validate_views
 from ..training.view_data import RigReader, read_split
+from ..training.view_recipes import Sampling
 
 
 def main(argv: list[str]) -> None:
@@ -33,14 +35,13 @@ def main(argv: list[str]) -> None:
     if pipeline.photo_lifter is not None:
         lifting = pipeline.photo_lifter, pipeline.photo_elevation
         guesses = np.stack([guessed_views(*lifting, rigs, r) for r in range(len(rigs.rgb))])
-    scores = validate_views(
-        pipeline.zero123,
-        guesses,
-        rigs,
-        args.sheet,
-        num_inference_steps=args.steps or pipeline.config.num_inference_steps_stage1,
-        guidance_scale=args.guidance_scale or pipeline.config.guidance_scale,
+    own = Sampling.of_preset(pipeline.config)
+    sampling = replace(
+        own,
+        num_inference_steps=args.steps or own.num_inference_steps,
+        guidance_scale=args.guidance_scale or own.guidance_scale,
     )
+    scores = validate_views(pipeline.zero123, guesses, rigs, args.sheet, sampling)
     print("| views | PSNR dB | silhouette IoU | input's PSNR dB | input's IoU |")
     print("|---|---|---|---|---|")
     for kind, score in scores.items():

@@ -17,6 +17,7 @@ COMMANDS = {
     "elevation": ("train_elevation", "train the guess of the elevation from the photo"),
     "lifter": ("train_lifter", "train the lifter of a coarse volume from the photo"),
     "views": ("train_views", "train the small Zero123 in its latents"),
+    "compare-views": ("compare_views", "compare recipes for it, each trained for equally long"),
     "decoder": ("train_decoder", "sharpen the autoencoder's decoder after that"),
     "predict": ("predict_views", "predict views of the training objects"),
     "reconstruction": ("train_reconstruction", "train the reconstruction network from depth"),

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Joins the trained networks into the embedded preset: one folder in the diffusers layout.
 
-The segmenter lies there already: its training exports to it.
+What was not trained anew is taken from the preset that lies there already; so is the segmenter,
+whose training exports to it.
 """
 
 from __future__ import annotations
@@ -9,18 +10,34 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
+from diffusers import AutoencoderKL
 
+from ..contracts.errors import OptionError
+from ..pipeline.lifting.photo_elevation import PhotoElevation
+from ..pipeline.lifting.photo_lifter import PhotoLifter
+from ..pipeline.model_cache import load_pipeline
 from ..pipeline.pipeline_one2345 import One2345Pipeline
-from ..pipeline.preset_folders import packaged_preset
+from ..pipeline.preset_folders import MODEL_INDEX, packaged_preset
 from ..pipeline.reconstruction.reconstructor import SparseNeuSReconstructor
 from ..pipeline.segmenter import ForegroundSegmenter
 from .model_card import write_model_card
+from .run_folder import PROGRESS_NAME
 from .validate_views import validate_views
 from .view_data import RigReader, read_split
-from .view_generator import ViewGenerator
+from .view_encoders import ViewEncoders
+from .view_generator import TRAINED_TOGETHER, ViewGenerator
+from .view_recipes import Sampling
 
+TRAINED = {
+    "vae": (AutoencoderKL, "decoder/vae"),
+    "photo_elevation": (PhotoElevation, "elevation/photo_elevation"),
+    "photo_lifter": (PhotoLifter, "lifter/photo_lifter"),
+    "reconstruction": (SparseNeuSReconstructor, "reconstruction/export"),
+}
+"""Networks that have a run of their own, and where it leaves them."""
 MIN_PART_FRACTION = 0.1
 """Of the largest part's faces; smaller ones are crumbs where the predicted views disagree."""
 SMOOTHING_VOXELS = 0.5
@@ -32,51 +49,67 @@ def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="assemble", description=__doc__)
     parser.add_argument("--data", type=Path, default=Path("out/training"))
     parser.add_argument("--output", type=Path, default=packaged_preset("embedded"))
-    parser.add_argument("--steps-stage1", type=int, default=8)
-    parser.add_argument("--steps-stage2", type=int, default=8)
-    parser.add_argument("--guidance-scale", type=float, default=2.0)
     parser.add_argument("--grid-resolution", type=int, default=192)
     args = parser.parse_args(argv)
-    generator = ViewGenerator.trained(args.data)
-    views, encoders = generator.zero123, generator.encoders
-    pipeline = One2345Pipeline(
-        **views.components,
-        reconstruction=SparseNeuSReconstructor.from_pretrained(
-            args.data / "reconstruction" / "export"
-        ),
-        segmenter=ForegroundSegmenter.from_pretrained(args.output / "segmenter"),
-        photo_lifter=encoders.lifter,
-        photo_elevation=encoders.elevation,
-        eta=views.config.eta,
-        drops_largest_timestep=views.config.drops_largest_timestep,
-        initial_noise_scale=views.config.initial_noise_scale,
-        num_inference_steps_stage1=args.steps_stage1,
-        num_inference_steps_stage2=args.steps_stage2,
-        guidance_scale=args.guidance_scale,
-        resynthesises_input=False,
-        reconstructs_from_input=True,
-        carves_input_silhouette=True,
-        fills_input_silhouette=True,
-        colors_from_input=True,
-        elevation_source="photo",
-        grid_resolution=args.grid_resolution,
-    )
-    pipeline.reconstruction.register_to_config(
-        min_part_fraction=MIN_PART_FRACTION, smoothing_voxels=SMOOTHING_VOXELS
+    pipeline = _joined(args.data, args.output, args.grid_resolution)
+    encoders = ViewEncoders(
+        vae=pipeline.vae, lifter=pipeline.photo_lifter, elevation=pipeline.photo_elevation, seed=0
     )
     unseen = RigReader(args.data, read_split(args.data, "val"), rigs_per_asset=1).read_new()
     view_scores = validate_views(
         pipeline.zero123,
         encoders.guesses(unseen),
         unseen,
-        args.data / "views" / "sheet_assembled.png",
-        num_inference_steps=args.steps_stage1,
-        guidance_scale=args.guidance_scale,
+        args.data / "sheet_assembled.png",
+        Sampling.of_preset(pipeline.config),
     )
     pipeline.to(torch.float16).save_pretrained(args.output, safe_serialization=True)
     _forget_paths(args.output)
     write_model_card(args.data, args.output, pipeline.components, view_scores)
     print(f"wrote {args.output}")
+
+
+def _joined(data_dir: Path, preset_dir: Path, grid_resolution: int) -> One2345Pipeline:
+    """The preset with what the runs in `data_dir` trained.
+
+    Raises:
+        OptionError: There is no preset yet, and not every network was trained.
+    """
+    networks: dict[str, Any] = {}
+    if (preset_dir / MODEL_INDEX).is_file():
+        preset = load_pipeline(preset_dir, torch.device("cpu"))
+        networks, sampling = dict(preset.components), Sampling.of_preset(preset.config)
+    else:
+        networks["segmenter"] = ForegroundSegmenter.from_pretrained(preset_dir / "segmenter")
+    if (data_dir / "views" / PROGRESS_NAME).is_file():
+        generator = ViewGenerator.trained(data_dir)
+        networks |= dict(generator.zero123.components)
+        sampling = generator.sampling
+    for name, (kind, folder) in TRAINED.items():
+        if (data_dir / folder).parent.joinpath(PROGRESS_NAME).is_file():
+            networks[name] = kind.from_pretrained(data_dir / folder)
+    if missing := sorted({*TRAINED, *TRAINED_TOGETHER} - networks.keys()):
+        raise OptionError(
+            f"{preset_dir} is no preset yet, and of its networks {', '.join(missing)} were not "
+            f"trained in {data_dir}.",
+            hint="Run the other trainings first.",
+        )
+    pipeline = One2345Pipeline(
+        **networks,
+        **sampling.in_preset(),
+        eta=0.0,
+        resynthesises_input=False,
+        reconstructs_from_input=True,
+        carves_input_silhouette=True,
+        fills_input_silhouette=True,
+        colors_from_input=True,
+        elevation_source="photo",
+        grid_resolution=grid_resolution,
+    )
+    pipeline.reconstruction.register_to_config(
+        min_part_fraction=MIN_PART_FRACTION, smoothing_voxels=SMOOTHING_VOXELS
+    )
+    return pipeline
 
 
 def _forget_paths(preset_dir: Path) -> None:

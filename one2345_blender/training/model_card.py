@@ -1,19 +1,18 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The embedded preset's model card: data, recipe and validation, from the runs' own logs."""
+"""The embedded preset's model card: data, recipe and validation, from the runs' own records."""
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
 from ..contracts.job_folder import atomic_write
 from .assets_command import MANIFEST_PATH
 from .manifest import read_manifest
-from .run_folder import LOG_NAME
+from .run_folder import PROGRESS_NAME
+from .training_record import TrainedNetwork, read_record, write_record
 
 CARD_NAME = "README.md"
 
@@ -24,7 +23,7 @@ library_name: diffusers
 ---
 # One-2-3-45 for Blender: the embedded preset
 
-Written by `python -m one2345_blender.training assemble` from the runs' logs; do not edit.
+Written by `python -m one2345_blender.training assemble` from the runs' records; do not edit.
 
 Small networks that turn a photo of one object into a coloured mesh, on a CPU, offline. They are
 trained from scratch by this project; no published weights went into them.
@@ -46,7 +45,8 @@ GPL-3.0-or-later package under the terms of version 3 of the GPL.
 Rendered views of 128 x 128 pixels: per object and input pose the method's 8 stage-1 views and
 their 32 near views, inputs at elevations of -10 to 60 degrees, lights varied.
 All on two CPU cores that other work shared; hours are the trainings' own clocks. Objects are those
-whose pictures were trained on, in the sitting with most of them. {num_attributed} models are under
+whose pictures were trained on, in the sitting with most of them; a plus sign joins trainings that
+went on from each other's weights. {num_attributed} models are under
 CC0 and CC-BY alone: a training that saw no more than these was over before the others were added.
 
 | network | parameters | trained as | objects | steps | hours |
@@ -113,7 +113,7 @@ def write_model_card(
     """Write `README.md` into the preset.
 
     Args:
-        data_dir: Holds the run folders of all trainings.
+        data_dir: Holds the run folders of trainings; of the others the preset's record tells.
         preset_dir: The preset's folder.
         networks: By their names in the pipeline.
         view_scores: Of the assembled view generator, from `validate_views`.
@@ -125,7 +125,12 @@ def write_model_card(
         licence_of[asset.library] for asset in manifest.assets if asset.split == "train"
     )
     share_alike = sum(count for licence, count in licences.items() if "-SA" in licence)
-    logs = {name: _read_log(data_dir / name) for name in _RUNS}
+    record = read_record(preset_dir)
+    for name in _RUNS:
+        if (data_dir / name / PROGRESS_NAME).is_file():
+            record.setdefault(name, TrainedNetwork()).add(data_dir / name)
+    write_record(preset_dir, record)
+    scores = {name: network.scores for name, network in record.items()}
     card = _CARD.format(
         num_train=splits["train"],
         num_val=splits["val"],
@@ -133,37 +138,28 @@ def write_model_card(
         num_attributed=splits["train"] - share_alike,
         licences="Licences of the training models: "
         + ", ".join(f"{licence} {count}" for licence, count in sorted(licences.items())),
-        runs="\n".join(_run_row(name, data_dir / name, networks) for name in _RUNS),
+        runs="\n".join(_run_row(name, record[name], networks) for name in _RUNS),
         views="\n".join(
             f"| {kind} | {s['psnr_db']} | {s['input_psnr_db']} | {s['iou']} | {s['input_iou']} |"
             for kind, s in view_scores.items()
         ),
-        elevation=_last(logs["elevation"], "scores"),
-        autoencoder_psnr_db=_last(logs["decoder"], "psnr_db"),
-        segmenter_iou=_last(logs["segmenter"], "iou"),
+        elevation=scores["elevation"]["scores"],
+        autoencoder_psnr_db=scores["decoder"]["psnr_db"],
+        segmenter_iou=scores["segmenter"]["iou"],
         reconstruction=", ".join(
             f"{name.replace('_', ' ')} {value:.3f}"
-            for name, value in _last(logs["reconstruction"], "validation").items()
+            for name, value in scores["reconstruction"]["validation"].items()
         ),
     )
     with atomic_write(preset_dir / CARD_NAME) as file:
         file.write(card.encode())
 
 
-def _run_row(name: str, run_dir: Path, networks: dict[str, nn.Module]) -> str:
-    progress = json.loads((run_dir / "progress.json").read_text(encoding="utf-8"))
+def _run_row(name: str, network: TrainedNetwork, networks: dict[str, nn.Module]) -> str:
     parts, recipe = _RUNS[name]
     count = sum(p.numel() for part in parts for p in networks[part].parameters())
-    hours = progress["seconds"] / 3600.0
-    objects = f"{progress['objects']:,}" if progress.get("objects") else "not recorded"
-    return f"| {name} | {count:,} | {recipe} | {objects} | {progress['step']:,} | {hours:.1f} |"
-
-
-def _read_log(run_dir: Path) -> list[dict[str, Any]]:
-    lines = (run_dir / LOG_NAME).read_text(encoding="utf-8").splitlines()
-    return [json.loads(line) for line in lines]
-
-
-def _last(log: list[dict[str, Any]], key: str) -> Any:
-    """The newest value of a key that only some entries have."""
-    return next(entry[key] for entry in reversed(log) if entry.get(key) is not None)
+    runs = network.trainings
+    objects = " + ".join("not recorded" if t.objects is None else f"{t.objects:,}" for t in runs)
+    steps = " + ".join(f"{t.steps:,}" for t in runs)
+    hours = " + ".join(f"{t.hours:.1f}" for t in runs)
+    return f"| {name} | {count:,} | {recipe} | {objects} | {steps} | {hours} |"

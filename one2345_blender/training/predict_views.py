@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,7 @@ from ..pipeline.zero123.image_conditioning import whiten_background
 from .training_loop import own_share
 from .view_data import RigReader, RigViews, read_split
 from .view_generator import ViewGenerator
+from .view_recipes import Sampling
 
 OBJECTS_PER_BATCH = 4
 NUM_VALIDATION_OBJECTS = 8
@@ -42,8 +44,8 @@ def main(argv: list[str]) -> None:
         "--preset", type=Path, help="its Zero123 in place of the one that was trained in the data"
     )
     parser.add_argument("--minutes", type=float, required=True, help="stop after so long")
-    parser.add_argument("--steps", type=int, default=8)
-    parser.add_argument("--guidance-scale", type=float, default=2.0)
+    parser.add_argument("--steps", type=int, help="default: as the Zero123 is used")
+    parser.add_argument("--guidance-scale", type=float, help="default: the same")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads")
     args = parser.parse_args(argv)
     torch.set_num_threads(args.threads)
@@ -52,6 +54,11 @@ def main(argv: list[str]) -> None:
         if args.preset
         else ViewGenerator.trained(args.data)
     )
+    sampling = generator.sampling
+    if args.steps:
+        sampling = replace(sampling, num_inference_steps=args.steps)
+    if args.guidance_scale:
+        sampling = replace(sampling, guidance_scale=args.guidance_scale)
     output_dir = args.data / "predicted"
     output_dir.mkdir(exist_ok=True)
     deadline = time.monotonic() + 60.0 * args.minutes
@@ -59,12 +66,7 @@ def main(argv: list[str]) -> None:
     for rigs in _unpredicted_rigs(args.data, output_dir):
         if time.monotonic() > deadline:
             break
-        near_rgb = predict_near_views(
-            generator,
-            rigs,
-            num_inference_steps=args.steps,
-            guidance_scale=args.guidance_scale,
-        )
+        near_rgb = predict_near_views(generator, rigs, sampling)
         for asset_id, rgb in zip(rigs.asset_ids, near_rgb, strict=True):
             with atomic_write(output_dir / f"{asset_id}.npz") as file:
                 np.savez(file, rgb=rgb[None])
@@ -72,20 +74,13 @@ def main(argv: list[str]) -> None:
         print(f"{count} objects, last {rigs.asset_ids[-1]}", flush=True)
 
 
-def predict_near_views(
-    generator: ViewGenerator,
-    rigs: RigViews,
-    *,
-    num_inference_steps: int,
-    guidance_scale: float,
-) -> np.ndarray:
+def predict_near_views(generator: ViewGenerator, rigs: RigViews, sampling: Sampling) -> np.ndarray:
     """The 32 near views of several objects, through both stages as the method does it.
 
     Args:
         generator: Trained.
         rigs: View 0 of each is the photo; their other views are not looked at.
-        num_inference_steps: Of either stage.
-        guidance_scale: Of either stage.
+        sampling: Steps and guidance of either stage.
 
     Returns:
         `(R, 32, H, W, 3)` uint8, view by view.
@@ -102,8 +97,8 @@ def predict_near_views(
                 [o.d_azimuth_deg for o in offsets],
                 guess_rgb=guess_rgb,
                 generator=[view_generator(0, f"{stage}{i}") for i in range(len(offsets))],
-                num_inference_steps=num_inference_steps,
-                guidance_scale=guidance_scale,
+                num_inference_steps=sampling.num_inference_steps,
+                guidance_scale=sampling.guidance_scale,
             )
 
     photos = rigs.rgb[:, 0]

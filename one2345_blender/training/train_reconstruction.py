@@ -158,6 +158,7 @@ def train_reconstruction(options: TrainingOptions, args: argparse.Namespace) -> 
         decay_fraction=0.5,
     )
     loop.saw(len(data.asset_ids))
+    loop.log(event="start", started_from=args.start_from and str(args.start_from))
     best_iou = 0.0
 
     def validate_and_export() -> None:

@@ -12,6 +12,7 @@ from PIL import Image
 from ..pipeline.view_schedule import NUM_STAGE1_VIEWS
 from ..pipeline.zero123.pipeline_zero123 import Zero123Pipeline
 from .view_data import RigViews, pairs_between
+from .view_recipes import Sampling
 
 TARGET_VIEWS = {
     "level": (1, 2, 3),
@@ -28,9 +29,7 @@ def validate_views(
     guesses: np.ndarray | None,
     rigs: RigViews,
     sheet_path: Path,
-    *,
-    num_inference_steps: int = 12,
-    guidance_scale: float = 2.0,
+    sampling: Sampling,
 ) -> dict[str, dict[str, float]]:
     """Predict `TARGET_VIEWS` of each rig and compare them with the renders.
 
@@ -39,8 +38,7 @@ def validate_views(
         guesses: `(R, V, H, W, 3)` uint8 for all views of the rigs, where it takes first guesses.
         rigs: Unseen objects.
         sheet_path: The contact sheet: per row the input, then each render beside its prediction.
-        num_inference_steps: See `Zero123Pipeline`.
-        guidance_scale: See `Zero123Pipeline`.
+        sampling: Steps and guidance; the initial noise is the pipeline's.
 
     Returns:
         For each kind: `psnr_db` and `iou` of the prediction, and of the input repeated.
@@ -57,8 +55,8 @@ def validate_views(
             pairs.d_azimuth_deg.tolist(),
             guess_rgb=None if guesses is None else guesses[rig, targets],
             generator=torch.Generator().manual_seed(rig),
-            num_inference_steps=num_inference_steps,
-            guidance_scale=guidance_scale,
+            num_inference_steps=sampling.num_inference_steps,
+            guidance_scale=sampling.guidance_scale,
         )
         predicted.append(views)
     return _scores(np.stack(predicted), targets, rigs, sheet_path)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,18 @@ class RigViews:
     """`(R, V)` float32 from +Z."""
     asset_ids: tuple[str, ...]
     """`R` names, one for each rig."""
+
+    @cached_property
+    def chances(self) -> np.ndarray:
+        """`(R,)` of each rig to be drawn. All are alike, but a library with more rigs than all
+        others together is drawn half as often as these: it must not rule the mixture."""
+        libraries = np.array([asset_id.split("_")[0] for asset_id in self.asset_ids])
+        names, counts = np.unique(libraries, return_counts=True)
+        others = len(libraries) - counts.max()
+        chances = np.ones(len(libraries))
+        if 0 < others < counts.max():
+            chances[libraries == names[counts.argmax()]] = 0.5 * others / counts.max()
+        return chances / chances.sum()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -249,7 +262,7 @@ def draw_pairs(rigs: RigViews, rngs: Sequence[np.random.Generator]) -> ViewPairs
     pairs = np.stack(
         [table[rng.integers(len(table))] for table, rng in zip(kinds, rngs, strict=True)]
     )
-    rig = np.array([rng.integers(len(rigs.rgb)) for rng in rngs])
+    rig = np.array([rng.choice(len(rigs.rgb), p=rigs.chances) for rng in rngs])
     return pairs_between(rigs, rig, *pairs.T)
 
 

@@ -3,23 +3,27 @@
 
 from __future__ import annotations
 
+import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from ..contracts.errors import OptionError
+from ..contracts.job_folder import atomic_write
 from ..pipeline.model_cache import load_pipeline
+from ..pipeline.pipeline_one2345 import One2345Pipeline
+from ..pipeline.preset_folders import MODEL_INDEX
 from ..pipeline.zero123.pipeline_zero123 import Zero123Pipeline
 from .training_loop import accelerator
 from .view_data import view_size_px
 from .view_encoders import ViewEncoders
 from .view_networks import new_scheduler, new_view_networks
+from .view_recipes import ONE_STEP, SHIPPED, Sampling, ViewRecipe
 
 TRAINED_TOGETHER = ("unet", "image_encoder", "clip_camera_projection")
-INITIAL_NOISE_SCALE = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,31 +32,45 @@ class ViewGenerator:
 
     zero123: Zero123Pipeline
     encoders: ViewEncoders
+    sampling: Sampling
+    """How its views are drawn."""
     resynthesises_input: bool
     """See `One2345Pipeline`."""
     preset_dir: Path | None = None
     """The preset's folder that it is from; None: it was trained here, or is to be."""
 
     @classmethod
-    def untrained(cls, data_dir: Path, seed: int) -> ViewGenerator:
+    def untrained(cls, data_dir: Path, seed: int, recipe: ViewRecipe = SHIPPED) -> ViewGenerator:
         """Of the size of the renders, for the latents of the autoencoder in `data_dir`."""
         encoders = ViewEncoders.trained(data_dir, seed)
         zero123 = Zero123Pipeline(
             vae=encoders.vae,
-            scheduler=new_scheduler(),
+            scheduler=new_scheduler(recipe),
             eta=0.0,
-            drops_largest_timestep=False,
-            initial_noise_scale=INITIAL_NOISE_SCALE,
-            **new_view_networks(view_size_px(data_dir)),
+            drops_largest_timestep=recipe.samplings[0].drops_largest_timestep,
+            initial_noise_scale=recipe.samplings[0].initial_noise_scale,
+            **new_view_networks(view_size_px(data_dir), recipe),
         )
-        return cls(zero123=zero123, encoders=encoders, resynthesises_input=False)
+        return cls(
+            zero123=zero123,
+            encoders=encoders,
+            sampling=recipe.samplings[0],
+            resynthesises_input=False,
+        )
 
     @classmethod
     def trained(cls, data_dir: Path) -> ViewGenerator:
         """The one that the training of views left in `data_dir`."""
+        folder = data_dir / "views" / "pipeline"
+        index = json.loads((folder / MODEL_INDEX).read_text(encoding="utf-8"))
+        if index["_class_name"] == One2345Pipeline.__name__:
+            return cls.of_preset(folder, data_dir)
+        zero123 = Zero123Pipeline.from_pretrained(folder)
+        draws_at_once = zero123.config.initial_noise_scale == 0.0
         return cls(
-            zero123=Zero123Pipeline.from_pretrained(data_dir / "views" / "pipeline"),
+            zero123=zero123,
             encoders=ViewEncoders.trained(data_dir, seed=0),
+            sampling=ONE_STEP if draws_at_once else SHIPPED.samplings[0],
             resynthesises_input=False,
         )
 
@@ -81,6 +99,7 @@ class ViewGenerator:
                 elevation=preset.photo_elevation,
                 seed=seed,
             ),
+            sampling=Sampling.of_preset(preset.config),
             resynthesises_input=preset.config.resynthesises_input,
             preset_dir=preset_dir,
         )
@@ -94,6 +113,19 @@ class ViewGenerator:
         """Those that are trained together, by their names in the pipeline."""
         return nn.ModuleDict({name: getattr(self.zero123, name) for name in TRAINED_TOGETHER})
 
+    def drawing(self, sampling: Sampling) -> ViewGenerator:
+        """The same networks, whose views are drawn otherwise from now on."""
+        self.zero123.register_to_config(
+            initial_noise_scale=sampling.initial_noise_scale,
+            drops_largest_timestep=sampling.drops_largest_timestep,
+        )
+        return replace(self, sampling=sampling)
+
+    @property
+    def is_published(self) -> bool:
+        """Whether it is built as the published one: its context is a single token."""
+        return self.zero123.clip_camera_projection.patch_proj is None
+
     def export(self, folder: Path) -> None:
         """Write the pipeline in diffusers' layout; for a preset's, all of that preset around it."""
         if self.preset_dir is None:
@@ -104,3 +136,7 @@ class ViewGenerator:
             shutil.copytree(self.preset_dir, folder, ignore=others, dirs_exist_ok=True)
         for name in TRAINED_TOGETHER:
             getattr(self.zero123, name).save_pretrained(folder / name)
+        if self.sampling == ONE_STEP:
+            index = json.loads((folder / MODEL_INDEX).read_text(encoding="utf-8"))
+            with atomic_write(folder / MODEL_INDEX) as file:
+                file.write(json.dumps(index | ONE_STEP.in_preset(), indent=2).encode())

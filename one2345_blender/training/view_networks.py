@@ -10,6 +10,7 @@ from torch import nn
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from ..pipeline.zero123.camera_projection import CAMERA_DIM, CLIPCameraProjection
+from .view_recipes import SHIPPED, ViewRecipe
 
 LATENT_CHANNELS = 8
 PATCH_SIZE_PX = 4
@@ -38,17 +39,14 @@ def new_autoencoder(size_px: int) -> AutoencoderKL:
     )
 
 
-def new_view_networks(size_px: int) -> nn.ModuleDict:
-    """The three networks that are trained together, under their names in the pipeline.
-
-    They compute attention step by step: at these sizes the fused kernel's backward pass takes
-    several times as long on a CPU.
-    """
+def new_view_networks(size_px: int, recipe: ViewRecipe = SHIPPED) -> nn.ModuleDict:
+    """The three networks that are trained together, under their names in the pipeline."""
+    camera_dim = CAMERA_DIM * (1 + 2 * NUM_CAMERA_OCTAVES)
     networks = nn.ModuleDict(
         {
             "unet": UNet2DConditionModel(
                 sample_size=size_px // PIXELS_PER_LATENT,
-                in_channels=3 * LATENT_CHANNELS,
+                in_channels=(3 if recipe.takes_guess else 2) * LATENT_CHANNELS,
                 out_channels=LATENT_CHANNELS,
                 block_out_channels=(64, 128, 192),
                 layers_per_block=1,
@@ -58,8 +56,8 @@ def new_view_networks(size_px: int) -> nn.ModuleDict:
                 attention_head_dim=4,
                 norm_num_groups=16,
                 time_embedding_dim=512,
-                class_embed_type="projection",
-                projection_class_embeddings_input_dim=CAMERA_DIM * (1 + 2 * NUM_CAMERA_OCTAVES),
+                class_embed_type="projection" if recipe.camera_at_every_level else None,
+                projection_class_embeddings_input_dim=camera_dim,
             ),
             "image_encoder": CLIPVisionModelWithProjection(
                 CLIPVisionConfig(
@@ -70,28 +68,33 @@ def new_view_networks(size_px: int) -> nn.ModuleDict:
                     num_attention_heads=4,
                     image_size=size_px,
                     patch_size=size_px // 8,
-                    attn_implementation="eager",
                 )
             ),
             "clip_camera_projection": CLIPCameraProjection(
                 image_embed_dim=CONTEXT_DIM,
                 cross_attention_dim=CONTEXT_DIM,
-                patch_token_dim=ENCODER_WIDTH,
+                patch_token_dim=ENCODER_WIDTH if recipe.sees_patches else None,
                 num_camera_octaves=NUM_CAMERA_OCTAVES,
             ),
         }
     )
-    networks["unet"].set_attn_processor(AttnProcessor())  # type: ignore[operator]
+    attend_step_by_step(networks)
     return networks
 
 
-def new_scheduler() -> DDIMScheduler:
-    """Cosine schedule that ends in pure noise; the networks predict velocity."""
+def attend_step_by_step(networks: nn.ModuleDict) -> None:
+    """At these sizes the fused kernel's backward pass takes several times as long on a CPU."""
+    networks["unet"].set_attn_processor(AttnProcessor())  # type: ignore[operator]
+    networks["image_encoder"].set_attn_implementation("eager")  # type: ignore[operator]
+
+
+def new_scheduler(recipe: ViewRecipe = SHIPPED) -> DDIMScheduler:
+    """Cosine schedule that ends in pure noise, from which no noise could be predicted."""
     return DDIMScheduler(
         num_train_timesteps=1000,
         beta_schedule="squaredcos_cap_v2",
-        prediction_type="v_prediction",
-        rescale_betas_zero_snr=True,
+        prediction_type=recipe.predicts,
+        rescale_betas_zero_snr=recipe.predicts != "epsilon",
         timestep_spacing="trailing",
         clip_sample=False,
         set_alpha_to_one=True,

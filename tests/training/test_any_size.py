@@ -17,6 +17,7 @@ from own_models import render_own_models
 from tiny_preset import VIEW_SIZE_PX, save_tiny_preset
 
 from one2345_blender.contracts.errors import OptionError
+from one2345_blender.contracts.job import REFERENCE_SAMPLER
 from one2345_blender.pipeline.model_cache import load_pipeline, load_reconstruction
 from one2345_blender.pipeline.pipeline_one2345 import One2345Pipeline
 from one2345_blender.pipeline.zero123.pipeline_zero123 import Zero123Pipeline
@@ -28,6 +29,7 @@ from one2345_blender.training.train_lifter import train_lifter
 from one2345_blender.training.training_options import TrainingOptions
 from one2345_blender.training.view_data import view_size_px
 from one2345_blender.training.view_generator import ViewGenerator
+from one2345_blender.training.view_recipes import ONE_STEP, RECIPES
 
 REPOSITORY = Path(__file__).parents[2]
 CPU = torch.device("cpu")
@@ -120,8 +122,16 @@ def test_a_preset_that_takes_guesses_brings_its_lifter(data_dir: Path, tmp_path:
     preset = save_tiny_preset(tmp_path / "preset", lifts_photo=True)
     options = TrainingOptions(data=data_dir, steps=1, batch_size=2, learning_rate=1e-3)
     after = load_pipeline(train_views.train_views(options, preset), CPU)
-    assert "photo_lifter" not in changed(load_pipeline(preset, CPU), after)
+    before = load_pipeline(preset, CPU)
+    assert "photo_lifter" not in changed(before, after)
     assert after.zero123.takes_guess
+    steps = after.default_steps(REFERENCE_SAMPLER)
+    assert steps == before.default_steps(REFERENCE_SAMPLER) and steps[0] > 1
+    train_views.train_views(options, preset, RECIPES["both"])
+    at_once = load_pipeline(data_dir / "views" / "pipeline", CPU)
+    assert at_once.default_steps(REFERENCE_SAMPLER, scale=2.0) == (1, 1)
+    assert at_once.zero123.config.initial_noise_scale == 0.0
+    assert ViewGenerator.trained(data_dir).sampling == ONE_STEP
 
 
 def test_another_size_than_the_presets_is_refused(data_dir: Path, tmp_path: Path) -> None:

@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKL
+from torch import nn
 from training_steps import learn, slots
 
 from one2345_blender.contracts.errors import OptionError
@@ -21,6 +23,7 @@ from one2345_blender.pipeline.view_schedule import (
     tilted_offsets,
 )
 from one2345_blender.pipeline.zero123.image_conditioning import decode_latents, encode_latents
+from one2345_blender.pipeline.zero123.pipeline_zero123 import ViewCondition, Zero123Pipeline
 from one2345_blender.training.framing import VIEW_SIZE_PX
 from one2345_blender.training.train_decoder import train_decoder
 from one2345_blender.training.train_views import ViewObjective, draw_view_batch
@@ -39,6 +42,7 @@ from one2345_blender.training.view_data import (
     turned_rig,
 )
 from one2345_blender.training.view_encoders import LatentRigs
+from one2345_blender.training.view_generator import TRAINED_TOGETHER
 from one2345_blender.training.view_networks import (
     LATENT_CHANNELS,
     PIXELS_PER_LATENT,
@@ -47,6 +51,7 @@ from one2345_blender.training.view_networks import (
     new_view_networks,
     normalise_latents,
 )
+from one2345_blender.training.view_recipes import ONE_STEP, RECIPES, ViewRecipe
 
 ELEVATION_DEG = 40.0
 LATENT_SIZE = VIEW_SIZE_PX // PIXELS_PER_LATENT
@@ -70,6 +75,25 @@ def data_dir(tmp_path: Path) -> Path:
     split = {"train": ["cup", "not rendered yet", "hat"], "val": []}
     (tmp_path / "split.json").write_text(json.dumps(split), encoding="utf-8")
     return tmp_path
+
+
+def untrained_zero123(recipe: ViewRecipe) -> Zero123Pipeline:
+    """A small Zero123 as `recipe` builds it."""
+    return Zero123Pipeline(
+        vae=new_autoencoder(VIEW_SIZE_PX),
+        scheduler=new_scheduler(recipe),
+        eta=0.0,
+        drops_largest_timestep=False,
+        initial_noise_scale=recipe.samplings[0].initial_noise_scale,
+        **new_view_networks(VIEW_SIZE_PX, recipe),
+    )
+
+
+def latents_of(rigs: RigViews) -> LatentRigs:
+    """All the same, and guesses that are no better."""
+    shape = (len(rigs.rgb), NUM_VIEWS, LATENT_CHANNELS, LATENT_SIZE, LATENT_SIZE)
+    zeros = torch.zeros(shape, dtype=torch.float16)
+    return LatentRigs(rigs=rigs, latents=zeros, guesses=zeros)
 
 
 @pytest.fixture
@@ -162,19 +186,63 @@ def test_normalised_latents_change_nothing_but_their_statistics() -> None:
     torch.testing.assert_close(normalised.std((0, 2, 3)), ones, atol=1e-3, rtol=0.0)
 
 
-def test_views_learn(rigs: RigViews) -> None:
+@pytest.mark.parametrize("name", RECIPES)
+def test_views_learn(name: str, rigs: RigViews) -> None:
     torch.manual_seed(0)
-    shape = (len(rigs.rgb), NUM_VIEWS, LATENT_CHANNELS, LATENT_SIZE, LATENT_SIZE)
-    zeros = torch.zeros(shape, dtype=torch.float16)
-    data = LatentRigs(rigs=rigs, latents=zeros, guesses=zeros)
+    recipe = RECIPES[name]
+    zero123 = untrained_zero123(recipe)
     history = learn(
-        ViewObjective(new_view_networks(VIEW_SIZE_PX), new_scheduler(), latent_scale=1.0),
-        lambda slots: draw_view_batch(data, slots),
+        ViewObjective(
+            nn.ModuleDict({name: getattr(zero123, name) for name in TRAINED_TOGETHER}),
+            zero123,
+            recipe,
+        ),
+        lambda slots: draw_view_batch(latents_of(rigs), slots, recipe),
         batch_size=4,
         num_steps=8,
         learning_rate=1e-3,
     )
     assert min(losses["loss"] for losses in history[-3:]) < 0.9 * history[0]["loss"]
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_what_is_learnt_is_what_is_drawn(name: str, rigs: RigViews) -> None:
+    """A network that predicts without error, whatever it predicts, draws the wanted picture."""
+    recipe = RECIPES[name]
+    zero123 = untrained_zero123(recipe)
+    clean = torch.randn(1, LATENT_CHANNELS, LATENT_SIZE, LATENT_SIZE)
+
+    def perfect(latents: torch.Tensor, timestep: torch.Tensor, _: object) -> torch.Tensor:
+        alpha = zero123.scheduler.alphas_cumprod[timestep].sqrt()
+        noise = (latents - alpha * clean) / (1.0 - alpha**2).sqrt()
+        velocity = alpha * noise - (1.0 - alpha**2).sqrt() * clean
+        drawn = clean.expand_as(latents)
+        return {"epsilon": noise, "sample": drawn, "v_prediction": velocity}[recipe.predicts]
+
+    zero123.predict = perfect
+    condition = ViewCondition(latents=clean, context=clean, class_labels=None)
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(clean.shape, generator=generator)
+    for sampling in recipe.samplings:
+        drawn = zero123.denoise(
+            sampling.initial_noise_scale * noise,
+            condition,
+            generator=generator,
+            num_inference_steps=sampling.num_inference_steps,
+            guidance_scale=sampling.guidance_scale,
+        )
+        torch.testing.assert_close(drawn, clean, atol=1e-2, rtol=0.0)
+
+
+def test_no_library_rules_the_mixture(rigs: RigViews) -> None:
+    names = ("game_a",) * 8 + ("shop_b", "fair_c")
+    chances = replace(rigs, asset_ids=names).chances
+    assert chances.sum() == pytest.approx(1.0)
+    assert chances[:8].sum() == pytest.approx(1.0 / 3.0)
+    assert len(set(chances[8:])) == 1
+    assert set(replace(rigs, asset_ids=names[:8]).chances) == {0.125}
+    evenly = replace(rigs, asset_ids=names[6:]).chances
+    assert set(evenly) == {0.25}
 
 
 def test_noise_levels_of_a_batch_are_spread(rigs: RigViews) -> None:
@@ -209,7 +277,7 @@ def test_perfect_views_score_best(rigs: RigViews, tmp_path: Path) -> None:
         assert len(d_polar_deg) == 7
         return rigs.rgb[rig, [1, 2, 3, 4, 6, 8, 11]]
 
-    scores = validate_views(rendered, None, rigs, tmp_path / "sheet.png")
+    scores = validate_views(rendered, None, rigs, tmp_path / "sheet.png", ONE_STEP)
     for score in scores.values():
         assert score["psnr_db"] == pytest.approx(60.0)
         assert score["iou"] == 1.0

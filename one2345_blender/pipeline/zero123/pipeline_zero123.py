@@ -75,7 +75,7 @@ class Zero123Pipeline(DiffusionPipeline):
         drops_largest_timestep: The original's timesteps, see `set_timesteps`.
         initial_noise_scale: Deviation of the noise that sampling starts from; 1 in the original.
             Less gives a weak network's views more likely outlines, nearer to the mean of what it
-            would draw.
+            would draw; 0 belongs to networks that have learnt this mean, and draw it in one step.
         fast_guided_share: The share of the fast sampler's steps, the first ones, that are guided;
             the others need half as many evaluations.
         fast_reuses_features: Whether every second step of the fast sampler evaluates the UNet's
@@ -152,6 +152,11 @@ class Zero123Pipeline(DiffusionPipeline):
             OptionError: Counts that do not fit together, or a number out of range.
         """
         num_views = _checked_view_count(image_rgb, d_polar_deg, d_azimuth_deg, generator)
+        if self.config.initial_noise_scale == 0.0 and num_inference_steps != 1:
+            raise OptionError(
+                f"This network draws a view in one step, not in {num_inference_steps}.",
+                hint="Ask for one step, or for the preset's own settings.",
+            )
         guess = self._checked_guess(guess_rgb, num_views)
         images = images_from_rgb(image_rgb).to(self._execution_device)
         camera = camera_condition(

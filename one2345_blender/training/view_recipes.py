@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What can be done otherwise about the small Zero123."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """How views are drawn with a Zero123: see `Zero123Pipeline`."""
+
+    num_inference_steps: int
+    guidance_scale: float
+    initial_noise_scale: float
+    drops_largest_timestep: bool = False
+
+    @classmethod
+    def of_preset(cls, config: Mapping[str, Any]) -> Sampling:
+        """The one of the reference sampler's stage 1 in a preset's `model_index.json`."""
+        return cls(
+            num_inference_steps=config["num_inference_steps_stage1"],
+            guidance_scale=config["guidance_scale"],
+            initial_noise_scale=config["initial_noise_scale"],
+            drops_largest_timestep=config["drops_largest_timestep"],
+        )
+
+    def in_preset(self) -> dict[str, Any]:
+        """As `model_index.json` says it, of both stages the same."""
+        return {
+            "num_inference_steps_stage1": self.num_inference_steps,
+            "num_inference_steps_stage2": self.num_inference_steps,
+            "guidance_scale": self.guidance_scale,
+            "initial_noise_scale": self.initial_noise_scale,
+            "drops_largest_timestep": self.drops_largest_timestep,
+        }
+
+
+ONE_STEP = Sampling(num_inference_steps=1, guidance_scale=1.0, initial_noise_scale=0.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewRecipe:
+    """How a small Zero123 is built, what it learns, and how views are drawn with it."""
+
+    predicts: str = "v_prediction"
+    """`prediction_type` of diffusers' schedulers."""
+    one_step_share: float = 0.0
+    """Of the examples: there it learns the views' mean in one step, from zeros in place of noise
+    and without guidance. In the others it learns to denoise."""
+    learns_median: bool = False
+    """Of what is learnt in one step absolute errors count, of the decoded picture beside its
+    latents: the median of what may be there has an outline where the mean has fog."""
+    takes_guess: bool = True
+    """The lifter's guess of the wanted view comes in beside the photo."""
+    sees_patches: bool = True
+    """Cross-attention has the image encoder's patch tokens beside the one of the original."""
+    camera_at_every_level: bool = True
+    """The camera is in the time embedding, too."""
+
+    @property
+    def samplings(self) -> tuple[Sampling, ...]:
+        """Those that its views are judged with; the first one is that of use.
+
+        Whoever predicts the noise must be given all of it.
+        """
+        noise = 1.0 if self.predicts == "epsilon" else 0.5
+        guided, unguided = (
+            Sampling(num_inference_steps=n, guidance_scale=g, initial_noise_scale=noise)
+            for n, g in ((8, 2.0), (4, 1.0))
+        )
+        one_step = (ONE_STEP,) if self.one_step_share > 0.0 else ()
+        denoising = (guided, unguided) if self.one_step_share < 1.0 else ()
+        return (*one_step, *denoising)
+
+
+SHIPPED = ViewRecipe()
+RECIPES = {
+    "velocity": SHIPPED,
+    "noise": ViewRecipe(predicts="epsilon"),
+    "picture": ViewRecipe(predicts="sample"),
+    "one-step": ViewRecipe(one_step_share=1.0),
+    "one-step-median": ViewRecipe(one_step_share=1.0, learns_median=True),
+    "both": ViewRecipe(one_step_share=0.75),
+    "no-guess": ViewRecipe(takes_guess=False),
+    "no-patches": ViewRecipe(sees_patches=False),
+    "camera-in-one-token": ViewRecipe(camera_at_every_level=False),
+}
