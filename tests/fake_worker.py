@@ -87,6 +87,8 @@ def convert(spec: JobSpec, on_event: OnEvent) -> FakeResult:
         return FakeResult(files={}, report={"total_seconds": float("nan")})
     for stage in STAGES:
         on_event(StageStarted(stage))
+        if mode == "deaf":
+            time.sleep(600)
         while mode == _STAYS_IN + stage:
             time.sleep(0.05)
             on_event(StepDone(stage, 1, 2))
@@ -194,7 +196,7 @@ def misbehave(wire: Wire, mode: str) -> None:
 def main() -> None:
     mode = os.environ.get("ONE2345_FAKE_MODE", "ok")
     wire = claim_standard_streams()
-    if mode in ("ok", "slow", "noisy", "fails", "bug", "nan") or mode.startswith(
+    if mode in ("ok", "slow", "noisy", "deaf", "fails", "bug", "nan") or mode.startswith(
         (_STAYS_IN, _FAILS_IN)
     ):
         Server(wire, convert).serve()

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from tiny_release import wait_for
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="Linux")
 
 ROOT = Path(__file__).resolve().parents[2]
+GONE_WITHIN_S = 5.0
 FAKE_WORKER = ROOT / "tests" / "fake_worker.py"
 PARENT = """
 import os, sys, time
@@ -27,16 +29,18 @@ real = worker_launch(Path(sys.executable), os.environ)
 env = {**real.env, "ONE2345_FAKE_MODE": mode}
 launch = WorkerLaunch(argv=(*real.argv[:-2], fake_worker), env=env)
 worker = WorkerProcess(launch, working_dir=folder, log_path=folder / "worker.log")
-if mode == "slow":
+if mode != "ok":
     worker.run({"job_id": "j", "image_path": "/a.png", "output_dir": str(folder / "out")})
-    while not any(event["type"] == "progress" for event in worker.poll()):
+    while not any(event["type"] == "stage" for event in worker.poll()):
         time.sleep(0.02)
 print(worker._process.pid, flush=True)
 time.sleep(600)
 """
 
 
-@pytest.mark.parametrize("mode", ["ok", "slow"], ids=["idle", "converting"])
+@pytest.mark.parametrize(
+    "mode", ["ok", "slow", "deaf"], ids=["idle", "converting", "in a step that does not end"]
+)
 def test_a_worker_does_not_outlive_a_killed_parent(tmp_path: Path, mode: str) -> None:
     command = [sys.executable, "-c", PARENT, str(tmp_path), str(FAKE_WORKER), mode]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -45,5 +49,7 @@ def test_a_worker_does_not_outlive_a_killed_parent(tmp_path: Path, mode: str) ->
         pid = int(parent.stdout.readline())
         assert is_alive(pid)
         parent.kill()
+        began_s = time.monotonic()
     wait_for(lambda: not is_alive(pid))
+    assert time.monotonic() - began_s < GONE_WITHIN_S
     assert not (tmp_path / "out" / "mesh.npz").exists()
