@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -18,6 +20,7 @@ from one2345_blender.client.time_estimate import (
 )
 from one2345_blender.contracts.progress import STAGES
 
+ROOT = Path(__file__).parents[2]
 EVEN = dict.fromkeys(STAGES, 2.0)
 
 
@@ -27,6 +30,19 @@ def at(stage: str, step: int = 0, steps: int = 0) -> JobState:
 
 def test_every_stage_has_a_typical_time() -> None:
     assert tuple(TYPICAL_STAGE_SECONDS) == STAGES
+
+
+def test_the_typical_times_are_those_of_the_evaluation() -> None:
+    text = (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    rows = re.findall(
+        r"^\| ([a-z_0-9, ]+) \| ([0-9.]+) \|$", text.split("## Time and memory")[1], re.M
+    )
+    measured = {name: float(seconds) for name, seconds in rows}
+    assert {"load_models", "sdf", "features, cost_volume"} <= set(measured)
+    for names, seconds in measured.items():
+        typical = sum(TYPICAL_STAGE_SECONDS[name] for name in names.split(", "))
+        assert typical == pytest.approx(seconds), names
+    assert TYPICAL_STAGE_SECONDS["elevation"] == 0.0, "not in the table: it takes no time"
 
 
 def test_a_stage_counts_by_its_time() -> None:
