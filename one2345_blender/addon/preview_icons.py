@@ -53,7 +53,8 @@ class PreviewIcons:
         """Let go of a job's pictures."""
         assert self._icons is not None
         for path in job.state.preview_paths:
-            self._icons.pop(_key(job, path), None)
+            if _key(job, path) in self._icons:
+                del self._icons[_key(job, path)]  # `pop` would leave the pixels with Blender
 
 
 def cutout_path(job: Job) -> Path | None:

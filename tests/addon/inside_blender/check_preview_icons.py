@@ -43,6 +43,16 @@ def test_each_tick_reads_one_picture_of_those_that_are_shown(tmp_path: Path) -> 
     assert PREVIEW_ICONS.icon_ids(job) == []
 
 
+def test_a_forgotten_picture_s_pixels_are_let_go(tmp_path: Path) -> None:
+    job = job_with(tmp_path, (picture(tmp_path, "0"),))
+    PREVIEW_ICONS.read_next(job)
+    PREVIEW_ICONS.forget(job)
+    (tmp_path / "0.npy").unlink()
+    PREVIEW_ICONS.read_next(job)
+    (icon,) = PREVIEW_ICONS._icons.values()
+    assert tuple(icon.image_size) != (16, 16), "Blender still had the old one"
+
+
 def test_a_picture_that_is_gone_is_asked_for_once(tmp_path: Path) -> None:
     job = job_with(tmp_path, (str(tmp_path / "0.npy"),))
     for _ in range(2):
