@@ -17,6 +17,7 @@ import bpy
 
 from ..contracts.job import MAX_SEED, PRESETS
 from .options import QUALITIES
+from .reports import without_prefix
 
 COMMAND = "one2345"
 EXIT_DONE, EXIT_BAD_INPUT = 0, 2
@@ -106,7 +107,7 @@ def _convert(options: argparse.Namespace) -> int:
         TypeError,
         ValueError,
     ) as error:  # what bpy makes of reports and bad values
-        sys.stderr.write(f"error: {str(error).removeprefix('Error: ').strip()}\n")
+        sys.stderr.write(f"error: {without_prefix(error)}\n")
         return EXIT_BAD_INPUT
     print(options.output)
     return EXIT_DONE

@@ -81,6 +81,14 @@ class ONE2345_OT_copy_diagnostics(bpy.types.Operator):
     bl_idname = "one2345.copy_diagnostics"
     bl_label = "Copy Diagnostic Report"
 
+    @classmethod
+    def poll(cls, _context: bpy.types.Context) -> bool:
+        """Where there is a clipboard."""
+        if bpy.app.background:
+            cls.poll_message_set("Without a window Blender has no clipboard")
+            return False
+        return True
+
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Copy it."""
         context.window_manager.clipboard = report_text()

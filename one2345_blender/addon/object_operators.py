@@ -117,12 +117,12 @@ class ONE2345_OT_another_seed(OnConvertedObject, bpy.types.Operator):
             "elevation_deg": placed["one2345_elevation_deg"],
             "scale": scale,
         }
-        start_conversion(
+        return start_conversion(
+            self,
             **photo,
             **(operator_options(settings(context)) | own_options),
             location=point_in_row(placed.matrix_world.translation, 1, scale=scale),
         )
-        return {"FINISHED"}
 
 
 class ONE2345_OT_refine(OnConvertedObject, bpy.types.Operator):

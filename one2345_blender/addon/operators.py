@@ -23,7 +23,7 @@ from .picture_file import picture_file
 from .picture_files import PictureFiles
 from .place_result import Placement, point_in_row
 from .preferences import memory_limit_gb, preferred_device
-from .reports import give_up
+from .reports import give_up, without_prefix
 
 
 class ONE2345_OT_image_to_mesh(PictureFiles, ConversionOptions, bpy.types.Operator):
@@ -62,6 +62,14 @@ class ONE2345_OT_image_to_mesh(PictureFiles, ConversionOptions, bpy.types.Operat
         subtype="DIR_PATH",
         options={"SKIP_SAVE"},
     )
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Where there is a scene to put the object in."""
+        if context.scene is None:
+            cls.poll_message_set("There is no scene for the object")
+            return False
+        return True
 
     def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> set[str]:
         """From the interface: do not block; ask for the photo if there is none yet."""
@@ -148,7 +156,7 @@ class ONE2345_OT_image_to_mesh(PictureFiles, ConversionOptions, bpy.types.Operat
             job_id=uuid.uuid4().hex[:12],
             image_path=image_path,
             output_dir=output_dir.absolute(),
-            preset=self.preset,
+            preset=_preset(self.preset),
             seed=self.seed,
             device=preferred_device(),
             memory_limit_gb=memory_limit_gb(),
@@ -160,11 +168,23 @@ class ONE2345_OT_image_to_mesh(PictureFiles, ConversionOptions, bpy.types.Operat
         )
 
 
-def start_conversion(**options: Any) -> None:
+def start_conversion(caller: bpy.types.Operator, **options: Any) -> set[str]:
     """Call the operator as its button does: it returns at once, except in a Blender without a
-    window."""
+    window. What it reports, the caller does; the caller's answer to Blender."""
     call = "EXEC_DEFAULT" if bpy.app.background else "INVOKE_DEFAULT"
-    bpy.ops.one2345.image_to_mesh(call, **options)
+    try:
+        answer: set[str] = bpy.ops.one2345.image_to_mesh(call, **options)
+    except RuntimeError as error:  # what bpy makes of a report
+        return give_up(caller, without_prefix(error))
+    return answer
+
+
+def _preset(name: str) -> str:
+    """A preset's name, or its folder's absolute path: the worker has a working directory of its
+    own."""
+    folder = Path(bpy.path.abspath(name))
+    is_folder = name not in PRESETS and folder.is_dir()
+    return str(folder.absolute()) if is_folder else name
 
 
 def _temporary_folder() -> Path:

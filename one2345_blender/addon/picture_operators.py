@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Pictures that are dropped, and pictures from the clipboard."""
 
+from pathlib import Path
+
 import bpy
 
 from .operators import start_conversion
@@ -15,7 +17,7 @@ class ONE2345_OT_drop_pictures(PictureFiles, bpy.types.Operator):
 
     bl_idname = "one2345.drop_pictures"
     bl_label = "Image to Mesh (One-2-3-45)"
-    bl_options = {"INTERNAL", "UNDO"}  # noqa: RUF012 - Blender's convention
+    bl_options = {"INTERNAL"}  # noqa: RUF012 - place_result makes the undo step of a conversion
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -33,13 +35,15 @@ class ONE2345_OT_drop_pictures(PictureFiles, bpy.types.Operator):
                 chosen.image = bpy.data.images.load(str(paths[0]), check_existing=True)
             except RuntimeError as error:  # bpy's own
                 return give_up(self, str(error))
+            bpy.ops.ed.undo_push(message="Choose Picture")
             return {"FINISHED"}
-        start_conversion(
-            directory=self.directory,
-            files=[{"name": path.name} for path in paths],
+        folder = paths[0].parent if paths else Path()
+        return start_conversion(
+            self,
+            directory=str(folder),
+            files=[{"name": str(path)} for path in paths],  # absolute, so the folder is no matter
             **operator_options(chosen),
         )
-        return {"FINISHED"}
 
 
 class ONE2345_FH_pictures(bpy.types.FileHandler):

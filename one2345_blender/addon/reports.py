@@ -12,3 +12,8 @@ def give_up(operator: bpy.types.Operator, reason: str | One2345Error) -> set[str
         reason = f"{reason.message}\n{reason.hint}"
     operator.report({"ERROR"}, reason.strip())
     return {"CANCELLED"}
+
+
+def without_prefix(error: Exception) -> str:
+    """What an operator reported, of the error that bpy makes of its reports."""
+    return "\n".join(line.removeprefix("Error: ") for line in str(error).strip().splitlines())

@@ -153,6 +153,46 @@ def test_dropped_pictures_take_the_panel_s_settings(tmp_path: Path) -> None:
         assert bpy.data.objects[name]["one2345_elevation_deg"] == 35.0
 
 
+def test_a_refused_drop_is_a_report_and_no_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ONE2345_PYTHON")
+    with pytest.raises(RuntimeError, match="runtime of One-2-3-45 is not installed") as refused:
+        bpy.ops.one2345.drop_pictures(directory=str(tmp_path), files=[{"name": "a.png"}])
+    assert "Traceback" not in str(refused.value), "the operator raised"
+
+
+def test_a_drop_named_beside_the_blend_file_is_found(tmp_path: Path) -> None:
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "scene.blend"))
+    assert bpy.ops.one2345.drop_pictures(filepath="//cup.png") == {"FINISHED"}
+    assert bpy.data.objects["cup"]["one2345_image_path"] == str(tmp_path / "cup.png")
+
+
+def test_a_drop_is_one_undo_step(tmp_path: Path) -> None:
+    bpy.ops.ed.undo_push(message="before")
+    as_a_user = ("EXEC_DEFAULT", True)
+    files = [{"name": "a.png"}]
+    bpy.ops.one2345.drop_pictures(*as_a_user, directory=str(tmp_path), files=files)
+    assert "a" in bpy.data.objects
+    bpy.ops.ed.undo()
+    assert len(bpy.data.objects) == 0
+
+
+def test_a_preset_s_folder_is_absolute_for_the_worker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "weights").mkdir()
+    monkeypatch.chdir(tmp_path)
+    for name, expected in (
+        ("weights", str(tmp_path / "weights")),
+        ("./weights", str(tmp_path / "weights")),
+        ("embedded", "embedded"),
+        ("misspelt", "misspelt"),
+    ):
+        convert(tmp_path, preset=name)
+        assert session.SESSION.jobs[-1].spec.preset == expected
+
+
 def test_no_picture_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="Expected a picture"):
         bpy.ops.one2345.image_to_mesh()
