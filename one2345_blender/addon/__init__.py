@@ -33,6 +33,7 @@ CLASSES: tuple[type, ...] = (
     job_operators.ONE2345_OT_cancel,
     job_operators.ONE2345_OT_place_result,
     job_operators.ONE2345_OT_forget,
+    job_operators.ONE2345_OT_open_log,
     job_operators.ONE2345_OT_unload,
     object_operators.ONE2345_OT_frame,
     object_operators.ONE2345_OT_look_through_camera,

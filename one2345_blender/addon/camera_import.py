@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import bpy
 from mathutils import Matrix, Vector
@@ -29,21 +28,20 @@ def new_camera(name: str, lens: PhotoLens) -> bpy.types.Camera:
     return camera
 
 
-def show_photo_behind(camera: bpy.types.Camera, photo_path: Path, name: str) -> None:
+def show_photo_behind(camera: bpy.types.Camera, photo: bytes, name: str) -> None:
     """Show the photo behind the scene, filling the frame as `photo_lens` assumes.
 
     Args:
         camera: The camera that `photo_lens` describes.
-        photo_path: The photo as the method read it, upright; packed into the .blend, since the
-            job's folder may be temporary.
-        name: What the image is called in Blender.
+        photo: A PNG file of the photo as the method read it, upright; packed into the .blend, since
+            the job's folder may be temporary.
+        name: What the image is called in Blender, and would be if it were unpacked.
     """
-    content = photo_path.read_bytes()
-    photo = bpy.data.images.new(name, 1, 1)
-    photo.source, photo.filepath_raw = "FILE", str(photo_path)
-    photo.pack(data=content, data_len=len(content))  # unread until somebody looks at it
+    image = bpy.data.images.new(name, 1, 1)
+    image.source, image.filepath_raw = "FILE", f"//{name}.png"
+    image.pack(data=photo, data_len=len(photo))  # unread until somebody looks at it
     background = camera.background_images.new()
-    background.image = photo
+    background.image = image
     background.alpha = _PHOTO_ALPHA
     background.frame_method = "FIT"
     background.display_depth = "BACK"

@@ -84,7 +84,7 @@ def progress(state: JobState) -> str:
 def outcome(action: str, state: JobState) -> str:
     """What became of it: the cost, the freed room, the error."""
     if state.failure is not None:
-        return str(state.failure)
+        return state.failure.brief
     if state.report is None:
         return iface_("Cancelled. What has been downloaded is kept.")
     if "freed_bytes" in state.report:

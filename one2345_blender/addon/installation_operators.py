@@ -51,7 +51,7 @@ class InstallationAction(bpy.types.Operator):
         return self._run(blocks=True)
 
     def _run(self, *, blocks: bool) -> set[str]:
-        session.SESSION.queue.end_processes()  # a worker keeps files of runtime and weights open
+        session.SESSION.end_idle_worker()  # a worker keeps files of runtime and weights open
         start, local = INSTALLATION.run_download, "--from"
         if self.is_installer:
             start, local = INSTALLATION.run_installer, "--wheelhouse"

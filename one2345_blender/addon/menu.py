@@ -8,6 +8,7 @@ import bpy
 from .job_operators import (
     ONE2345_OT_cancel,
     ONE2345_OT_forget,
+    ONE2345_OT_open_log,
     ONE2345_OT_place_result,
     ONE2345_OT_unload,
 )
@@ -39,6 +40,7 @@ class ONE2345_MT_object(bpy.types.Menu):
         layout.operator(ONE2345_OT_cancel.bl_idname)
         layout.operator(ONE2345_OT_place_result.bl_idname)
         layout.operator(ONE2345_OT_forget.bl_idname)
+        layout.operator(ONE2345_OT_open_log.bl_idname)
         layout.operator(ONE2345_OT_unload.bl_idname)
 
 

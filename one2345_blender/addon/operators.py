@@ -12,7 +12,8 @@ from ..client.job_queue import Job
 from ..client.job_state import JobStatus
 from ..contracts.errors import One2345Error, OptionError
 from ..contracts.job import MAX_GRID_RESOLUTION, PRESETS, JobSpec
-from . import session
+from . import session, texts
+from .free_place import free_point, point_in_row
 from .options import (
     PRESET_RESOLUTION,
     QUALITIES,
@@ -21,7 +22,7 @@ from .options import (
 )
 from .picture_file import picture_file
 from .picture_files import PictureFiles
-from .place_result import Placement, point_in_row
+from .place_result import Placement
 from .preferences import memory_limit_gb, preferred_device
 from .reports import give_up, without_prefix
 
@@ -52,7 +53,8 @@ class ONE2345_OT_image_to_mesh(PictureFiles, ConversionOptions, bpy.types.Operat
     )
     location: bpy.props.FloatVectorProperty(
         name="Location",
-        description="Where the object comes to rest; if it is not given, at the 3D cursor",
+        description="Where the object comes to rest; if it is not given, at the 3D cursor or "
+        "beside the converted objects there",
         subtype="TRANSLATION",
         options={"HIDDEN", "SKIP_SAVE"},
     )
@@ -89,6 +91,7 @@ class ONE2345_OT_image_to_mesh(PictureFiles, ConversionOptions, bpy.types.Operat
             return give_up(self, error)
         session.watch()
         if not getattr(self, "_blocks", True):
+            self.report({"INFO"}, texts.queued([job.spec.image_path.stem for job in jobs]))
             return {"FINISHED"}
         session.SESSION.wait(jobs)
         return self._tell(jobs)
@@ -101,9 +104,14 @@ class ONE2345_OT_image_to_mesh(PictureFiles, ConversionOptions, bpy.types.Operat
         jobs: list[Job] = []
         try:
             for place_in_row, spec in enumerate(specs):
+                if is_placed:
+                    ground_point = point_in_row(first, place_in_row, scale=self.scale)
+                else:
+                    taken = session.SESSION.places_taken(scene)
+                    ground_point = free_point(first, taken, scale=self.scale)
                 placement = Placement(
                     scene_uid=scene.session_uid,
-                    ground_point=point_in_row(first, place_in_row, scale=self.scale),
+                    ground_point=ground_point,
                     scale=self.scale,
                     uses_collection=self.use_collection,
                     asset=asset_fields(self),
@@ -120,8 +128,8 @@ class ONE2345_OT_image_to_mesh(PictureFiles, ConversionOptions, bpy.types.Operat
         """Report how the jobs ended."""
         for warning in dict.fromkeys(warning for job in jobs for warning in job.state.warnings):
             self.report({"WARNING"}, warning)
-        if any(session.SESSION.is_unplaced(job) for job in jobs):
-            self.report({"WARNING"}, "A result was not placed: its scene is not open any more")
+        for job in filter(session.SESSION.is_unplaced, jobs):
+            self.report({"WARNING"}, texts.why_unplaced(has_scene=session.SESSION.has_scene(job)))
         failures = [job for job in jobs if job.state.status is JobStatus.FAILED]
         if len(jobs) == 1 and failures:
             return give_up(self, str(failures[0].state.failure))
@@ -172,10 +180,13 @@ def start_conversion(caller: bpy.types.Operator, **options: Any) -> set[str]:
     """Call the operator as its button does: it returns at once, except in a Blender without a
     window. What it reports, the caller does; the caller's answer to Blender."""
     call = "EXEC_DEFAULT" if bpy.app.background else "INVOKE_DEFAULT"
+    before = len(session.SESSION.jobs)
     try:
         answer: set[str] = bpy.ops.one2345.image_to_mesh(call, **options)
     except RuntimeError as error:  # what bpy makes of a report
         return give_up(caller, without_prefix(error))
+    if not bpy.app.background and (jobs := session.SESSION.jobs[before:]):
+        caller.report({"INFO"}, texts.queued([job.spec.image_path.stem for job in jobs]))
     return answer
 
 

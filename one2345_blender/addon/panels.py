@@ -15,12 +15,15 @@ from ..client.job_state import JobStatus
 from ..contracts.errors import EnvironmentMissingError
 from . import session, texts
 from .installation import worker_python
+from .job_names import job_names
 from .job_operators import (
     ONE2345_OT_cancel,
     ONE2345_OT_forget,
+    ONE2345_OT_open_log,
     ONE2345_OT_place_result,
     ONE2345_OT_unload,
 )
+from .notices import TAB
 from .object_operators import (
     ONE2345_OT_another_seed,
     ONE2345_OT_frame,
@@ -52,7 +55,7 @@ class InSidebar:
 
     bl_space_type = "VIEW_3D"
     bl_region_type = "UI"
-    bl_category = "One-2-3-45"
+    bl_category = TAB
 
 
 class ONE2345_PT_main(InSidebar, bpy.types.Panel):
@@ -88,9 +91,11 @@ class ONE2345_PT_main(InSidebar, bpy.types.Panel):
         operator.image = chosen.image.name if chosen.image else ""
         for name, value in operator_options(chosen).items():
             setattr(operator, name, value)
-        current = session.SESSION.queue.current
-        if current is not None:
-            _draw_progress(layout.box(), current)
+        queue = session.SESSION.queue
+        if queue.current is not None:
+            _draw_progress(layout.box(), queue.current)
+        elif queue.waiting:
+            _draw_wait(layout.box(), queue.waiting[0])
         elif session.SESSION.jobs and not session.SESSION.is_busy:
             _draw_outcome(layout, session.SESSION.jobs[-1])
 
@@ -170,7 +175,7 @@ class ONE2345_PT_result(InSidebar, bpy.types.Panel):
         for fact, value in (
             ("Elevation", texts.elevation(placed)),
             ("Time", texts.duration(placed["one2345_total_seconds"])),
-            ("Faces", f"{len(placed.data.polygons):,}"),
+            ("Faces", texts.faces(placed, context.evaluated_depsgraph_get())),
             ("Seed", str(placed["one2345_seed"])),
         ):
             split = facts.split(factor=0.3)
@@ -210,8 +215,12 @@ class ONE2345_PT_queue(InSidebar, bpy.types.Panel):
     def draw(self, _context: bpy.types.Context) -> None:
         """Draw the rows."""
         column = self.layout.column(align=True)
-        for job in session.SESSION.jobs:
-            _draw_job(column.row(align=True), job)
+        jobs = session.SESSION.jobs
+        names = job_names(jobs, session.SESSION.object_names)
+        for job, name in zip(jobs, names, strict=True):
+            _draw_job(column.row(align=True), job, name)
+            if job.state.failure is not None:
+                _draw_failure(column, job)
         row = self.layout.row(align=True)
         row.operator(ONE2345_OT_forget.bl_idname, icon="TRASH")
         row.operator(ONE2345_OT_unload.bl_idname, icon="MEMORY")
@@ -233,18 +242,29 @@ def _draw_progress(layout: bpy.types.UILayout, job: Job) -> None:
     grid = layout.grid_flow(row_major=True, columns=3, even_columns=True, align=True)
     for icon_id in PREVIEW_ICONS.icon_ids(job):
         grid.template_icon(icon_value=icon_id, scale=_VIEW_ICON_SCALE)
+    _draw_cancel(layout, job)
+
+
+def _draw_wait(layout: bpy.types.UILayout, job: Job) -> None:
+    """The job whose turn is next, while no worker has one."""
+    layout.label(text=job.spec.image_path.stem, icon="IMAGE_DATA", translate=False)
+    is_paused = session.SESSION.queue.is_paused
+    layout.label(text="Waiting for the render to end" if is_paused else "Waiting")
+    _draw_cancel(layout, job)
+
+
+def _draw_cancel(layout: bpy.types.UILayout, job: Job) -> None:
     operator = layout.operator(ONE2345_OT_cancel.bl_idname, text="Cancel", icon="CANCEL")
     operator.job_id = job.spec.job_id
 
 
-def _draw_job(row: bpy.types.UILayout, job: Job) -> None:
-    """The picture's name or the object's, how the job stands, and what can be done to it."""
+def _draw_job(row: bpy.types.UILayout, job: Job, name: str) -> None:
+    """The row's name, how the job stands, and what can be done to it."""
     state, job_id = job.state, job.spec.job_id
-    name = session.SESSION.object_names.get(job_id, job.spec.image_path.stem)
     row.label(text=name, icon=_STATUS_ICONS[state.status], translate=False)
     if state.status in (JobStatus.STARTING, JobStatus.RUNNING):
         row.progress(factor=job.fraction, text=f"{job.fraction:.0%}", translate=False)
-    elif session.SESSION.is_unplaced(job):
+    elif _is_without_scene(job):
         row.operator(ONE2345_OT_place_result.bl_idname, text="Place Here").job_id = job_id
     else:
         row.label(text=texts.STATUS_NAMES[state.status])
@@ -252,20 +272,39 @@ def _draw_job(row: bpy.types.UILayout, job: Job) -> None:
     row.operator(ends.bl_idname, text="", icon="X").job_id = job_id
 
 
+def _draw_failure(layout: bpy.types.UILayout, job: Job) -> None:
+    """Why the job failed, and the way to all that the worker said."""
+    failure = job.state.failure
+    assert failure is not None
+    box = layout.box()
+    texts.draw_wrapped(box, failure.brief, icon="ERROR")
+    if failure.detail_path is not None:
+        box.operator(ONE2345_OT_open_log.bl_idname, icon="TEXT").job_id = job.spec.job_id
+
+
 def _draw_outcome(layout: bpy.types.UILayout, job: Job) -> None:
     """What the user must know of the last conversion; the rest stands in the result's panel."""
-    state = job.state
-    notes: list[tuple[str, str]] = []
+    state, notes = job.state, []
+    is_unplaced = session.SESSION.is_unplaced(job)
     if state.failure is not None:
-        notes.append((str(state.failure), "ERROR"))
-    elif session.SESSION.is_unplaced(job):
-        notes.append((iface_("Done, but the scene it was made for is not open."), "INFO"))
-    notes += [(warning, "INFO") for warning in state.warnings]
+        _draw_failure(layout, job)
+    elif is_unplaced:
+        notes.append(texts.why_unplaced(has_scene=session.SESSION.has_scene(job)))
+    notes += state.warnings
+    failed = [job for job in session.SESSION.jobs if job.state.status is JobStatus.FAILED]
+    if len(failed) > (state.failure is not None):
+        text = iface_("Conversions that failed: {}. The Queue below says why.")
+        notes.append(text.format(len(failed)))
     if not notes:
         return
     box = layout.box()
-    for text, icon in notes:
-        texts.draw_wrapped(box, text, icon=icon)
-    if session.SESSION.is_unplaced(job):
+    for text in notes:
+        texts.draw_wrapped(box, text, icon="INFO")
+    if _is_without_scene(job):
         operator = box.operator(ONE2345_OT_place_result.bl_idname, text="Place Here")
         operator.job_id = job.spec.job_id
+
+
+def _is_without_scene(job: Job) -> bool:
+    """True for a result that does not come into a scene unless the user says in which."""
+    return session.SESSION.is_unplaced(job) and not session.SESSION.has_scene(job)

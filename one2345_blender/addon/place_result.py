@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,15 @@ from typing import Any
 import bpy
 import numpy as np
 from bpy.app.translations import pgettext_data as data_
-from mathutils import Vector
+from mathutils import Matrix, Vector
 
 from ..contracts.errors import OutputError
 from ..contracts.mesh import ColoredMesh, load_npz
 from . import viewport
+from .all_or_nothing import all_or_nothing
 from .asset import AssetFields, mark_as_asset
 from .camera_import import new_camera, photo_camera_matrix, show_photo_behind
+from .free_place import Taken, free_point
 from .mesh_import import new_mesh
 from .photo_lens import PhotoLens, photo_lens
 
@@ -29,8 +32,8 @@ PHOTO_ROLE = "photo"
 COLLECTION = "One-2-3-45"
 """Name of the collection of results, in each scene."""
 _UNDO_MESSAGE = "Image to Mesh"
-ROW_SPACING = 1.5
-"""World units of the method between the objects of one row, whose diameters are 1.24 at most."""
+_OWN_COLLECTION_MARK = f"{PROPERTY_PREFIX}results"
+"""Of a collection: results go into it. Names are taken once in a file, whose scenes are many."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,10 +52,15 @@ class Placement:
     asset: AssetFields | None = None
     """What to say of the asset; None: the object is not marked as one."""
 
-    def moved_to(self, scene: bpy.types.Scene, *, place_in_row: int = 0) -> Placement:
-        """The same at another scene's 3D cursor, or in a row that begins there."""
-        there = point_in_row(scene.cursor.location, place_in_row, scale=self.scale)
+    def moved_to(self, scene: bpy.types.Scene, taken: Iterable[Taken]) -> Placement:
+        """The same at another scene's 3D cursor, or beside what is there."""
+        there = free_point(scene.cursor.location, taken, scale=self.scale)
         return replace(self, scene_uid=scene.session_uid, ground_point=there)
+
+    @property
+    def taken(self) -> Taken:
+        """The place that it keeps."""
+        return Taken(ground_point=self.ground_point, scale=self.scale)
 
     @property
     def scene(self) -> bpy.types.Scene | None:
@@ -60,12 +68,16 @@ class Placement:
         return next((s for s in bpy.data.scenes if s.session_uid == self.scene_uid), None)
 
 
-def point_in_row(
-    first: Sequence[float], place_in_row: int, *, scale: float = 1.0
-) -> tuple[float, float, float]:
-    """Where the object with that number stands in a row along +X that begins at `first`."""
-    x, y, z = first
-    return (x + place_in_row * ROW_SPACING * scale, y, z)
+def places_taken(scene: bpy.types.Scene) -> list[Taken]:
+    """Those of the scene's converted objects, where and as large as they are now."""
+    return [
+        Taken(
+            ground_point=tuple(placed.matrix_world.translation),
+            scale=placed[f"{PROPERTY_PREFIX}scale"] * max(placed.matrix_world.to_scale()),
+        )
+        for placed in scene.objects
+        if CAMERA_PROPERTY in placed
+    ]
 
 
 def place_result(
@@ -90,7 +102,9 @@ def place_result(
         The mesh object, selected and active unless the user is editing another one.
 
     Raises:
-        OutputError: The mesh cannot be read, or its scene is gone.
+        OutputError: The mesh or the photo cannot be read, or its scene is gone.
+
+    Whatever is raised, the file is as it was.
     """
     scene = placement.scene
     if scene is None:
@@ -99,15 +113,53 @@ def place_result(
             hint="Place the result in this scene with the button beside it.",
         )
     mesh = load_npz(Path(files[MESH_ROLE]))
+    photo = _read_photo(Path(files[PHOTO_ROLE]))
+    lens = _lens_for(scene, report)
+    with all_or_nothing():
+        mesh_object, camera_object = _new_objects(mesh, photo, lens, report, placement)
+        if placement.asset is not None:
+            mark_as_asset(
+                mesh_object,
+                placement.asset,
+                description=data_("Made from a photo, preset {}, seed {}").format(
+                    report["preset"], report["seed"]
+                ),
+                cutout_path=cutout_path,
+            )
+        own_collection = _own_collection(scene) if placement.uses_collection else None
+        _link(scene, mesh_object, camera_object, own_collection)
+    viewport.show_vertex_colors()
+    bpy.ops.ed.undo_push(message=_UNDO_MESSAGE)
+    return mesh_object
+
+
+def _read_photo(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise OutputError(
+            f"The photo {path} cannot be read: {error.strerror or error}.",
+            hint="Convert the picture again.",
+        ) from error
+
+
+def _new_objects(
+    mesh: ColoredMesh,
+    photo: bytes,
+    lens: PhotoLens,
+    report: Mapping[str, Any],
+    placement: Placement,
+) -> tuple[bpy.types.Object, bpy.types.Object]:
+    """Mesh and camera, in no scene yet."""
     scale, ground_point = placement.scale, Vector(placement.ground_point)
     lowest_z = float(mesh.vertices[:, 2].min())
     name = Path(report["image_path"]).stem
 
     mesh_object = bpy.data.objects.new(name, new_mesh(name, _standing(mesh, lowest_z, scale)))
-    mesh_object.location = ground_point
+    mesh_object.matrix_world = Matrix.Translation(ground_point)
 
-    camera = new_camera(f"{name} Camera", _lens_for(scene, report))
-    show_photo_behind(camera, Path(files[PHOTO_ROLE]), name)
+    camera = new_camera(f"{name} Camera", lens)
+    show_photo_behind(camera, photo, name)
     camera_object = bpy.data.objects.new(camera.name, camera)
     camera_object.matrix_world = photo_camera_matrix(
         report["elevation"]["elevation_deg"],
@@ -118,20 +170,7 @@ def place_result(
     for placed in (mesh_object, camera_object):
         _note_origin(placed, report, scale)
     mesh_object[CAMERA_PROPERTY] = camera_object
-    own_collection = _own_collection(scene) if placement.uses_collection else None
-    _link(scene, mesh_object, camera_object, own_collection)
-    if placement.asset is not None:
-        mark_as_asset(
-            mesh_object,
-            placement.asset,
-            description=data_("Made from a photo, preset {}, seed {}").format(
-                report["preset"], report["seed"]
-            ),
-            cutout_path=cutout_path,
-        )
-    viewport.show_vertex_colors()
-    bpy.ops.ed.undo_push(message=_UNDO_MESSAGE)
-    return mesh_object
+    return mesh_object, camera_object
 
 
 def _standing(mesh: ColoredMesh, lowest_z: float, scale: float) -> ColoredMesh:
@@ -171,11 +210,15 @@ def _note_origin(placed: bpy.types.Object, report: Mapping[str, Any], scale: flo
 
 
 def _own_collection(scene: bpy.types.Scene) -> bpy.types.Collection:
-    """The scene's collection of results, made if it is not there."""
-    found: bpy.types.Collection | None = scene.collection.children.get(COLLECTION)
+    """The scene's collection of results, also renamed or moved; made if it is not there."""
+    ours = [found for found in scene.collection.children_recursive if found.library is None]
+    marked = (found for found in ours if _OWN_COLLECTION_MARK in found)
+    named = (found for found in ours if found.name == COLLECTION)
+    found = next(itertools.chain(marked, named), None)
     if found is None:
         found = bpy.data.collections.new(COLLECTION)
         scene.collection.children.link(found)
+    found[_OWN_COLLECTION_MARK] = True
     return found
 
 

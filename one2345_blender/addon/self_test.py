@@ -45,9 +45,9 @@ def outcome(job: Job) -> str:
         return iface_("Self-test passed in {} on the device {}.").format(
             seconds, state.report["device"]
         )
-    if state.status is JobStatus.FAILED:
+    if state.failure is not None:
         where = texts.doing(state)
-        return iface_("Self-test failed at “{}”: {}").format(where, state.failure)
+        return iface_("Self-test failed at “{}”: {}").format(where, state.failure.brief)
     if state.status is JobStatus.CANCELLED:
         return iface_("Self-test cancelled.")
     return iface_("Self-test: {}, {}").format(texts.doing(state), texts.progress(job))

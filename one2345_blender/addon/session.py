@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
@@ -16,11 +17,13 @@ from ..client.job_queue import Job, JobQueue
 from ..client.job_state import failed
 from ..contracts.errors import One2345Error, OutputError
 from ..contracts.job import JobSpec
-from . import preferences, viewport
+from . import notices, preferences, viewport
+from .free_place import Taken
 from .installation import worker_python
-from .place_result import Placement, place_result
+from .place_result import Placement, place_result, places_taken
 from .preview_icons import PREVIEW_ICONS, cutout_path
 
+_LOGGER = logging.getLogger(__name__)
 _POLL_INTERVAL_S = 0.1
 _IDLE_POLL_INTERVAL_S = 1.0
 
@@ -35,6 +38,8 @@ class Session:
         """Done, but the user was in the middle of something, or their scene is not open."""
         self.object_names: dict[str, str] = {}
         """By job id: the object that a job's result became."""
+        self._lock = threading.RLock()
+        """A render makes room from its own thread; everything else happens in the main thread."""
 
     @property
     def jobs(self) -> list[Job]:
@@ -58,7 +63,8 @@ class Session:
             EnvironmentMissingError: There is no Python to run the worker.
             OutputError: The job's folder cannot be written to.
         """
-        job = self.queue.add(spec)
+        with self._lock:
+            job = self.queue.add(spec)
         if placement is not None:
             self._placements[spec.job_id] = placement
         return job
@@ -67,31 +73,76 @@ class Session:
         """The job with that id, if it is remembered."""
         return next((job for job in self.jobs if job.spec.job_id == job_id), None)
 
-    def step(self) -> None:
-        """Take in what the worker said; results go into their scenes."""
+    def step(self) -> list[Job]:
+        """Take in what the worker said; results go into their scenes.
+
+        Returns:
+            The jobs that ended, or whose results were placed or could not be.
+        """
         self.queue.idle_timeout_s = preferences.idle_timeout_s()
-        if preferences.makes_room_for_render() and bpy.app.is_job_running("RENDER"):
-            self.queue.pause()
-        else:
-            self.queue.resume()
-        ended = self.queue.step()
+        is_rendering = viewport.is_rendering()
+        with self._lock:
+            if is_rendering and preferences.makes_room_for_render():
+                self.queue.pause()
+            else:
+                self.queue.resume()
+            ended = self.queue.step()
         self._unplaced += [job for job in ended if self.can_place(job)]
         for job in list(self._unplaced):
-            if self._placements[job.spec.job_id].scene is not None and not viewport.is_user_busy():
+            if self.has_scene(job) and not is_rendering and not viewport.is_user_busy():
                 self._place(job)
+                ended.append(job)
+        return ended
+
+    def make_room(self) -> None:
+        """Give memory and processor back at once; a job under way starts anew. From any thread."""
+        with self._lock:
+            self.queue.pause()
+            self.queue.end_processes()
+
+    def unload(self) -> None:
+        """Let an idle worker go."""
+        with self._lock:
+            self.queue.unload()
+
+    def end_idle_worker(self) -> None:
+        """Let an idle worker go and wait until it is gone."""
+        with self._lock:
+            self.queue.end_processes()
+
+    def has_scene(self, job: Job) -> bool:
+        """True while the scene that a job's result is meant for is open."""
+        placement = self._placements.get(job.spec.job_id)
+        return placement is not None and placement.scene is not None
+
+    def places_taken(self, scene: bpy.types.Scene) -> list[Taken]:
+        """Where objects of ours stand, or will."""
+        to_come = [
+            self._placements[job.spec.job_id]
+            for job in self.jobs
+            if job.spec.job_id in self._placements
+            and (not job.state.is_final or job in self._unplaced)
+        ]
+        kept = [place.taken for place in to_come if place.scene_uid == scene.session_uid]
+        return places_taken(scene) + kept
 
     def can_place(self, job: Job) -> bool:
         """True for a finished job whose result is meant for a scene."""
-        return job.state.files is not None and job.spec.job_id in self._placements
+        return job.state.files is not None and self.is_for_a_scene(job)
+
+    def is_for_a_scene(self, job: Job) -> bool:
+        """True unless its result is for nobody to see, as a self-test's."""
+        return job.spec.job_id in self._placements
 
     def is_unplaced(self, job: Job) -> bool:
         """True for a result that waits to be placed."""
         return job in self._unplaced
 
-    def place_here(self, job: Job, scene: bpy.types.Scene, *, place_in_row: int = 0) -> None:
-        """Put a finished job's result into another scene than was asked for, or once more."""
-        asked = self._placements[job.spec.job_id]
-        self._placements[job.spec.job_id] = asked.moved_to(scene, place_in_row=place_in_row)
+    def place_here(self, job: Job, scene: bpy.types.Scene) -> None:
+        """Put a result that waits into a scene, which may be another than was asked for."""
+        asked = self._placements.pop(job.spec.job_id)
+        taken = self.places_taken(scene)
+        self._placements[job.spec.job_id] = asked.moved_to(scene, taken)
         self._place(job)
 
     def wait(self, jobs: Iterable[Job]) -> None:
@@ -106,11 +157,13 @@ class Session:
 
     def cancel(self, job: Job) -> None:
         """Take a job out of the queue, or stop it."""
-        self.queue.cancel(job)
+        with self._lock:
+            self.queue.cancel(job)
 
     def forget(self, job: Job) -> None:
         """Drop a job that has ended."""
-        self.queue.forget(job)
+        with self._lock:
+            self.queue.forget(job)
         PREVIEW_ICONS.forget(job)
         if job in self._unplaced:
             self._unplaced.remove(job)
@@ -119,13 +172,14 @@ class Session:
 
     def close(self) -> None:
         """End the worker and forget all jobs."""
-        self.queue.close()
+        with self._lock:
+            self.queue.close()
         self._placements.clear()
         self._unplaced.clear()
         self.object_names.clear()
 
     def _has_result_to_place(self) -> bool:
-        return any(self._placements[job.spec.job_id].scene is not None for job in self._unplaced)
+        return any(map(self.has_scene, self._unplaced))
 
     def _place(self, job: Job) -> None:
         """Put a result into its scene; a job whose result cannot be placed has failed."""
@@ -140,7 +194,9 @@ class Session:
                 self._placements[job_id],
                 cutout_path=cutout_path(job),
             )
-        except (One2345Error, KeyError, RuntimeError, OSError) as error:
+        except Exception as error:  # whatever it is, the next job's turn must come
+            if not isinstance(error, One2345Error):
+                _LOGGER.exception("The result of %s could not be placed.", job.spec.image_path)
             job.state = failed(state, _for_people(error))
         else:
             self.object_names[job_id] = placed.name
@@ -154,7 +210,10 @@ def _for_people(error: Exception) -> One2345Error:
             f"The worker's result lacks {error}.",
             hint="Re-install the worker from the add-on's preferences.",
         )
-    return OutputError(f"Blender refused the result: {error}", hint="Convert the picture again.")
+    return OutputError(
+        f"The result could not be put into the scene: {type(error).__name__}: {error}",
+        hint="Convert the picture again. Blender's console has the details, for a bug report.",
+    )
 
 
 def _launch() -> WorkerLaunch:
@@ -184,10 +243,12 @@ def detach() -> None:
 
 
 def _tick() -> float | None:
-    SESSION.step()
+    for ended in SESSION.step():
+        if SESSION.is_for_a_scene(ended):
+            notices.tell_failure(ended)
     if (job := SESSION.queue.current) is not None:
         PREVIEW_ICONS.read_next(job)
-    viewport.redraw_sidebars()
+    viewport.redraw()
     if not SESSION.is_awake:
         return None
     return _POLL_INTERVAL_S if SESSION.is_busy else _IDLE_POLL_INTERVAL_S
@@ -195,8 +256,6 @@ def _tick() -> float | None:
 
 @bpy.app.handlers.persistent
 def _make_room_for_render(*_arguments: object) -> None:
-    """A render that blocks Blender begins; `step` sees the others, which have their own thread."""
-    is_blocking = threading.current_thread() is threading.main_thread()
-    if is_blocking and preferences.makes_room_for_render():
-        SESSION.queue.pause()
-        SESSION.queue.end_processes()
+    """A render begins, in the thread that this is called from; `step` sees when it is over."""
+    if preferences.makes_room_for_render():
+        SESSION.make_room()

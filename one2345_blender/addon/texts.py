@@ -12,6 +12,7 @@ from bpy.app.translations import pgettext_n as n_
 
 from ..client.job_queue import Job
 from ..client.job_state import JobState, JobStatus
+from . import viewport
 
 STAGE_NAMES = {
     "load_models": n_("Loading the networks"),
@@ -20,7 +21,7 @@ STAGE_NAMES = {
     "elevation": n_("Estimating the elevation"),
     "views_stage2": n_("Imagining views from above"),
     "features": n_("Reading the views"),
-    "cost_volume": n_("Building the cost volume"),
+    "cost_volume": n_("Combining the views"),
     "sdf": n_("Computing the surface"),
     "meshing": n_("Making the mesh"),
     "write": n_("Writing the files"),
@@ -62,6 +63,34 @@ def duration(seconds: float) -> str:
     if seconds < 90.0:
         return iface_("{:.0f} s").format(5 * round(seconds / 5))
     return iface_("{:.0f} min").format(seconds / 60)
+
+
+def queued(names: list[str]) -> str:
+    """That the conversions wait their turn, and where they can be watched."""
+    if len(names) == 1:
+        text = iface_("{} is queued; the sidebar (N) shows its progress in the tab One-2-3-45")
+        return text.format(names[0])
+    text = iface_("{} pictures are queued; the sidebar (N) shows their progress in One-2-3-45")
+    return text.format(len(names))
+
+
+def why_unplaced(*, has_scene: bool) -> str:
+    """Why a finished object is in no scene yet."""
+    if not has_scene:
+        return iface_("Done, but the scene it was made for is not open.")
+    if viewport.is_rendering():
+        return iface_("Done. The object comes into the scene when the render is over.")
+    return iface_("Done. The object comes into the scene when you have let go of the mouse.")
+
+
+def faces(placed: bpy.types.Object, depsgraph: bpy.types.Depsgraph) -> str:
+    """How many the object has as it is shown, and how many without its modifiers."""
+    base = len(placed.data.polygons)
+    shown = placed.evaluated_get(depsgraph).data
+    count = len(shown.polygons) if isinstance(shown, bpy.types.Mesh) else base
+    if count == base:
+        return f"{base:,}"
+    return iface_("{:,} ({:,} without modifiers)").format(count, base)
 
 
 def elevation(placed: Any) -> str:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The 3D views of all windows: showing colours, redrawing."""
+"""The editors of all windows: showing colours, redrawing, what the user is about."""
 
 from __future__ import annotations
 
@@ -16,18 +16,35 @@ def show_vertex_colors() -> None:
 
     A view that shows anything else was set up by the user and stays as it is.
     """
-    for area in _view_3d_areas():
+    for area in _areas("VIEW_3D"):
         shading = area.spaces.active.shading
         if shading.type == "SOLID" and shading.color_type == "MATERIAL":
             shading.color_type = "VERTEX"
 
 
-def redraw_sidebars() -> None:
-    """Redraw the sidebars of the 3D views, not the views themselves."""
-    for area in _view_3d_areas():
+def redraw() -> None:
+    """Redraw the sidebars of the 3D views, not the views themselves, and the preferences."""
+    for area in _areas("VIEW_3D"):
         for region in area.regions:
             if region.type == "UI":
                 region.tag_redraw()
+    for area in _areas("PREFERENCES"):
+        area.tag_redraw()
+
+
+def is_tab_shown(category: str) -> bool:
+    """True if some 3D view shows that tab of its sidebar."""
+    return any(
+        region.type == "UI" and region.active_panel_category == category
+        for area in _areas("VIEW_3D")
+        if area.spaces.active.show_region_ui
+        for region in area.regions
+    )
+
+
+def is_rendering() -> bool:
+    """True while Blender renders in the background of its window."""
+    return bpy.app.is_job_running("RENDER")
 
 
 def is_user_busy() -> bool:
@@ -39,6 +56,6 @@ def is_user_busy() -> bool:
     )
 
 
-def _view_3d_areas() -> Iterator[bpy.types.Area]:
+def _areas(area_type: str) -> Iterator[bpy.types.Area]:
     for window in bpy.context.window_manager.windows:
-        yield from (area for area in window.screen.areas if area.type == "VIEW_3D")
+        yield from (area for area in window.screen.areas if area.type == area_type)

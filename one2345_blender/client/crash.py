@@ -22,7 +22,7 @@ def crashed(what: str, exit_status: int, log_path: Path) -> WorkerCrashedError:
     tail = _tail(log_path)
     return WorkerCrashedError(
         f"{what} ended unexpectedly ({process_group.describe_exit(exit_status)})."
-        + (f" Its last output:\n{tail}" if tail else ""),
+        + (f"\nIts last output:\n{tail}" if tail else ""),
         hint=f"The whole output is in {log_path}.",
     )
 

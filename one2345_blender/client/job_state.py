@@ -36,6 +36,12 @@ class JobFailure:
     def __str__(self) -> str:
         return f"{self.message}\n{self.hint}".strip()
 
+    @property
+    def brief(self) -> str:
+        """Without what the process printed, which `detail_path` holds."""
+        first_line = self.message.partition("\n")[0]
+        return f"{first_line}\n{self.hint}".strip()
+
 
 @dataclass(frozen=True, kw_only=True)
 class JobState:

@@ -116,6 +116,19 @@ def test_results_gather_in_a_collection_of_their_own(photos: list[str]) -> None:
     assert len(collection.objects) == 6
 
 
+def test_each_scene_has_one_collection_of_results(photos: list[str]) -> None:
+    bpy.ops.one2345.image_to_mesh(filepath=photos[0], use_collection=True)
+    second = bpy.data.scenes.new("second")
+    bpy.context.window.scene = second
+    for photo in photos:
+        bpy.ops.one2345.image_to_mesh(filepath=photo, use_collection=True)
+    (own,) = second.collection.children
+    assert len(own.objects) == 4
+    own.name = "my crockery"
+    bpy.ops.one2345.image_to_mesh(filepath=photos[0], use_collection=True)
+    assert len(own.objects) == 6 and len(bpy.data.collections) == 2
+
+
 def test_an_asset_carries_what_the_user_says_of_it(photos: list[str]) -> None:
     assert bpy.ops.one2345.image_to_mesh(
         filepath=photos[0],
