@@ -7,14 +7,19 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import bpy
+import numpy as np
 from bpy.app.translations import pgettext_rpt as rpt_
 
+from ..client.job_state import JobStatus
 from ..contracts.job import MAX_SEED
+from . import session
+from .free_place import free_point
 from .operators import start_conversion
-from .place_result import CAMERA_PROPERTY, point_in_row
+from .place_result import CAMERA_PROPERTY
 from .properties import operator_options, settings
 from .reports import give_up
 
+_WITHOUT_RESULT = (JobStatus.CANCELLED, JobStatus.FAILED)
 _SMOOTH_ITERATIONS = 5
 _DECIMATE_RATIO = 0.25
 _REMESH_VOXELS = 150
@@ -23,8 +28,9 @@ the vertices."""
 
 
 def is_on_converted_object(context: bpy.types.Context) -> bool:
-    """True if a conversion made the active object."""
-    return context.active_object is not None and CAMERA_PROPERTY in context.active_object
+    """True if a conversion made the active object, and it is a mesh still."""
+    active = context.active_object
+    return active is not None and active.type == "MESH" and CAMERA_PROPERTY in active
 
 
 class OnConvertedObject:
@@ -93,7 +99,8 @@ class ONE2345_OT_look_through_camera(OnConvertedObject, bpy.types.Operator):
 
 
 class ONE2345_OT_another_seed(OnConvertedObject, bpy.types.Operator):
-    """Convert the object's photo again with the next seed, and put the result beside it"""
+    """Convert the object's photo again with the next seed that it was not converted with yet, and
+    put the result beside it"""
 
     bl_idname = "one2345.another_seed"
     bl_label = "Another Seed"
@@ -112,7 +119,7 @@ class ONE2345_OT_another_seed(OnConvertedObject, bpy.types.Operator):
             return give_up(self, rpt_("The photo is gone: {}").format(photo_path))
         own_options = {
             "preset": placed["one2345_preset"],
-            "seed": (placed["one2345_seed"] + 1) % (MAX_SEED + 1),
+            "seed": _unused_seed(placed),
             "estimate_elevation": not is_given,
             "elevation_deg": placed["one2345_elevation_deg"],
             "scale": scale,
@@ -121,7 +128,12 @@ class ONE2345_OT_another_seed(OnConvertedObject, bpy.types.Operator):
             self,
             **photo,
             **(operator_options(settings(context)) | own_options),
-            location=point_in_row(placed.matrix_world.translation, 1, scale=scale),
+            location=free_point(
+                placed.matrix_world.translation,
+                session.SESSION.places_taken(context.scene),
+                scale=scale,
+                place_in_row=1,
+            ),
         )
 
 
@@ -159,7 +171,7 @@ class ONE2345_OT_refine(OnConvertedObject, bpy.types.Operator):
         """Modifiers stay editable; the remesh is applied."""
         placed = context.active_object
         if self.kind == "REMESH":
-            placed.data.remesh_voxel_size = max(placed.dimensions) / _REMESH_VOXELS
+            placed.data.remesh_voxel_size = _longest_side(placed.data) / _REMESH_VOXELS
             placed.data.use_remesh_preserve_attributes = True
             return bpy.ops.object.voxel_remesh()
         bpy.ops.object.modifier_add(type=self.kind)
@@ -169,6 +181,32 @@ class ONE2345_OT_refine(OnConvertedObject, bpy.types.Operator):
         else:
             modifier.ratio = _DECIMATE_RATIO
         return {"FINISHED"}
+
+
+def _longest_side(mesh: bpy.types.Mesh) -> float:
+    """Of its bounds in the mesh's own units, as a voxel's size is: the object may be scaled."""
+    vertices = np.zeros((len(mesh.vertices), 3), dtype=np.float32)
+    mesh.vertices.foreach_get("co", vertices.ravel())
+    return float(np.ptp(vertices, axis=0).max())
+
+
+def _unused_seed(placed: bpy.types.Object) -> int:
+    """The first after the object's own that no object and no conversion of its photo has."""
+    photo = Path(placed["one2345_image_path"]).stem
+    used = {
+        found["one2345_seed"]
+        for found in bpy.data.objects
+        if CAMERA_PROPERTY in found and Path(found["one2345_image_path"]).stem == photo
+    }
+    used |= {
+        job.spec.seed
+        for job in session.SESSION.jobs
+        if job.spec.image_path.stem == photo and job.state.status not in _WITHOUT_RESULT
+    }
+    seed: int = placed["one2345_seed"]
+    while seed in used | {placed["one2345_seed"]}:
+        seed = (seed + 1) % (MAX_SEED + 1)
+    return seed
 
 
 def _photo_image(placed: bpy.types.Object) -> dict[str, str]:

@@ -9,7 +9,7 @@ import bpy
 import numpy as np
 import pytest
 
-from one2345_blender.addon import session
+from one2345_blender.addon import session, texts
 from one2345_blender.addon.picture_file import picture_file, srgb_from_linear
 from one2345_blender.addon.place_result import CAMERA_PROPERTY
 from one2345_blender.contracts.errors import InputImageError
@@ -89,6 +89,57 @@ def test_another_seed_works_from_the_packed_photo_when_the_file_is_gone(photo: P
     bpy.context.view_layer.objects.active["one2345_image_path"] = str(photo)
     with pytest.raises(RuntimeError, match="photo is gone"):
         bpy.ops.one2345.another_seed()
+
+
+def test_from_the_packed_photo_the_object_keeps_its_name(photo: Path) -> None:
+    convert(photo)
+    photo.unlink()
+    for expected in ("cup.001", "cup.002"):
+        assert bpy.ops.one2345.another_seed() == {"FINISHED"}
+        assert bpy.context.view_layer.objects.active.name == expected
+
+
+def test_another_seed_is_one_that_nothing_of_the_photo_has(photo: Path) -> None:
+    first = convert(photo, seed=3)
+    convert(photo, seed=5)
+    for expected_seed in (4, 6, 7):
+        bpy.context.view_layer.objects.active = first
+        assert bpy.ops.one2345.another_seed() == {"FINISHED"}
+        assert bpy.context.view_layer.objects.active["one2345_seed"] == expected_seed
+    xs = {placed.location.x for placed in bpy.data.objects if placed.type == "MESH"}
+    assert len(xs) == 5, "each has a place of its own"
+
+
+def test_another_seed_that_is_refused_is_a_report_and_no_traceback(
+    photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    convert(photo)
+    monkeypatch.delenv("ONE2345_PYTHON")
+    with pytest.raises(RuntimeError, match="runtime of One-2-3-45 is not installed") as refused:
+        bpy.ops.one2345.another_seed()
+    assert "Traceback" not in str(refused.value)
+
+
+def test_faces_are_those_that_are_shown(photo: Path) -> None:
+    placed = convert(photo)
+    view_layer = bpy.context.view_layer
+    assert texts.faces(placed, bpy.context.evaluated_depsgraph_get()) == "12"
+    modifier = placed.modifiers.new("more", "SUBSURF")
+    modifier.subdivision_type, modifier.levels = "SIMPLE", 1
+    view_layer.update()
+    shown = texts.faces(placed, bpy.context.evaluated_depsgraph_get())
+    assert shown == "36 (12 without modifiers)"
+
+
+def test_a_remesh_is_as_fine_on_a_scaled_object(photo: Path) -> None:
+    counts = []
+    for scale in (1.0, 5.0):
+        placed = convert(photo)
+        placed.scale = (scale, scale, scale)
+        bpy.context.view_layer.update()
+        assert bpy.ops.one2345.refine(kind="REMESH") == {"FINISHED"}
+        counts.append(len(placed.data.polygons))
+    assert counts[1] == pytest.approx(counts[0], rel=0.01)
 
 
 @pytest.mark.parametrize("kind", ["SMOOTH", "DECIMATE"])
