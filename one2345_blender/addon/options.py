@@ -50,7 +50,7 @@ class ConversionOptions:
     )
     quality: bpy.props.EnumProperty(
         name="Quality",
-        description="How many denoising steps the views take",
+        description="How carefully the views around the object are imagined, and how long it takes",
         items=[
             ("DRAFT", "Draft", "Half the preset's steps: about twice as fast, rougher views"),
             ("STANDARD", "Standard", "As many steps as the preset says"),
@@ -58,7 +58,7 @@ class ConversionOptions:
             (
                 "REFERENCE",
                 "Reference",
-                "Step by step as the weights' authors sample: with the published weights about "
+                "In the many steps of the weights' authors: with the published weights about "
                 "five times as long as Standard, with the embedded ones the same",
             ),
         ],

@@ -11,7 +11,11 @@ from .options import PRESET_RESOLUTION, ConversionOptions
 SCENE_ATTRIBUTE = "one2345"
 
 PRESET_NAMES = {
-    "embedded": ("Embedded", "Small networks that ship with the extension; seconds on a CPU"),
+    "embedded": (
+        "Built-in (small, offline)",
+        "Small networks that come with the extension: about 20 s on two free cores of a server, "
+        "longer on a busy or an old machine",
+    ),
     "zero123-xl": ("Zero123-XL", "The published weights; a GPU and a download"),
 }
 """Name and description by preset."""
@@ -26,7 +30,7 @@ class ONE2345_PG_settings(ConversionOptions, bpy.types.PropertyGroup):
         type=bpy.types.Image,
     )
     use_preset_resolution: bpy.props.BoolProperty(
-        name="Preset's Resolution",
+        name="Resolution: Preset Default",
         description="Make the mesh as fine as the preset says; off: take the resolution below",
         default=True,
     )
