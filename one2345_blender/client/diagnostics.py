@@ -6,8 +6,25 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-_ABSOLUTE_PATH = re.compile(r"(?<![\w.>~/\\])(?:/[^\s'\":,;/]+)+/?|\b[A-Za-z]:\\[^\s'\":,;]+")
+_PRIVATE_PATH = re.compile(
+    r"""
+    (?P<quote> ["'] )?                              # then it ends at the last such on its line
+    (?P<home> ~ (?=[/\\]) )?
+    (?:
+        (?<= ~ ) [/\\]                             # in the home folder
+        | (?<! [\w.>~/\\] ) (?<! http: ) (?<! https: ) [/\\]{1,4} (?= [^\s/\\] )  # POSIX, UNC
+        | (?<! \w ) [A-Za-z] : [/\\]               # a drive of Windows
+    )
+    (?: (?(quote) .* (?= (?P=quote) ) | (?!) ) | .* )
+    """,
+    re.VERBOSE,
+)
+"""Unquoted, a path goes on to the end of its line: nobody knows which space is its last."""
 _UNNAMED = "<path>"
+_HOME = "~"
+_ENDS_FOLDER = r"(?=[/\\\"']|[.,:;)]*(?:\s|$))"
+_ENDS_HOME = r"(?=[/\\\"']|$)"
+"""Of the home folder, beside which there may be one whose name goes on after a space."""
 
 
 def diagnostic_report(sections: Mapping[str, Mapping[str, str]], roots: Mapping[str, str]) -> str:
@@ -16,6 +33,7 @@ def diagnostic_report(sections: Mapping[str, Mapping[str, str]], roots: Mapping[
     Args:
         sections: Facts by name, by title.
         roots: What to call a known folder or file, by its path; longer paths are replaced first.
+            What lies below one stays, but below `~`.
     """
     lines = []
     for title, facts in sections.items():
@@ -25,10 +43,18 @@ def diagnostic_report(sections: Mapping[str, Mapping[str, str]], roots: Mapping[
 
 
 def without_private_paths(text: str, roots: Mapping[str, str]) -> str:
-    """`text` with known paths named and all other absolute paths hidden."""
+    """`text` with known paths named, and all else of other absolute paths and of the home folder
+    hidden."""
     for path in sorted((path for path in roots if len(path) > 1), key=len, reverse=True):
-        text = text.replace(path, roots[path])
-    return _ABSOLUTE_PATH.sub(_UNNAMED, text)
+        name, is_folder = roots[path], "/" in path or "\\" in path
+        ends = (_ENDS_HOME if name == _HOME else _ENDS_FOLDER) if is_folder else ""
+        text = re.sub(re.escape(path) + ends, lambda _, name=name: name, text, flags=re.MULTILINE)
+    return _PRIVATE_PATH.sub(_hidden, text)
+
+
+def _hidden(found: re.Match[str]) -> str:
+    home = f"{_HOME}/" if found["home"] else ""
+    return f"{found['quote'] or ''}{home}{_UNNAMED}"
 
 
 def _indented(value: str) -> str:

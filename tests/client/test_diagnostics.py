@@ -7,6 +7,8 @@ import time
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from one2345_blender.client.diagnostics import diagnostic_report, without_private_paths
 from one2345_blender.client.disk_usage import FolderSizes, folder_size_bytes
@@ -18,16 +20,57 @@ ROOTS = {"/home/alice": "~", "/home/alice/.config/blender/one2345": "<extension>
     ("text", "expected"),
     [
         ("see /home/alice/.config/blender/one2345/a.py", "see <extension>/a.py"),
-        ("see /home/alice/notes.txt, please", "see ~/notes.txt, please"),
+        ("see /home/alice/.config/blender/one2345: full", "see <extension>: full"),
+        ("see /home/alice/notes.txt, please", "see ~/<path>"),
+        ("/home/alice/Clients/ACME/env/bin/python", "~/<path>"),
+        ("in ~/Clients", "in ~/<path>"),
+        ("home is '/home/alice'", "home is '~'"),
+        ("/home/alice smith/ACME", "<path>"),
+        ("/home/alice2/ACME", "<path>"),
         ("open '/media/bob/secret/cup.png': denied", "open '<path>': denied"),
-        ('File "/srv/render farm.py"', 'File "<path> farm.py"'),
-        (r"in C:\Users\bob\cup.png: gone", "in <path>: gone"),
+        ('File "/srv/render farm.py", line 3', 'File "<path>", line 3'),
+        ("/mnt/Client Projects/ACME merger/w", "<path>"),
+        ("at //server/share/ACME merger", "at <path>"),
+        (r"at \\server\share\ACME merger", "at <path>"),
+        (r"in C:\Users\bob\ACME merger\cup.png: gone", "in <path>"),
+        (r"'C:\\Users\\bob\\cup.png' is gone", "'<path>' is gone"),
+        ("at D:/ACME merger", "at <path>"),
+        ("file:///mnt/ACME merger", "file:<path>"),
+        ("first /mnt/ACME merger/w\nsecond", "first <path>\nsecond"),
         ("8/10 steps, and/or 24 km/h", "8/10 steps, and/or 24 km/h"),
+        ("see https://example.org/a/b c", "see https://example.org/a/b c"),
         ("torch 2.13.0+cpu", "torch 2.13.0+cpu"),
     ],
 )
 def test_private_paths_are_hidden_and_nothing_else(text: str, expected: str) -> None:
     assert without_private_paths(text, ROOTS) == expected
+
+
+PRIVATE_NAMES = st.text(
+    st.characters(exclude_characters="/\\\n", exclude_categories=["Cc", "Cs", "Zl", "Zp"]),
+    max_size=6,
+).map(lambda text: f"{text}SECRET{text}")
+BEGINNINGS = ["/mnt/", "/home/alice/", "//server/", "C:/", "\\\\server\\", "C:\\", "D:\\"]
+SENTENCES = [
+    "see {}",
+    "{}: permission denied",
+    "Expected a folder, but {}, which is none, came.",
+    'File "{}", line 3, in f',
+    "[Errno 2] No such file: '{}'",
+    "({})",
+    "--target={}",
+]
+
+
+@given(
+    st.sampled_from(BEGINNINGS),
+    st.lists(PRIVATE_NAMES, min_size=1, max_size=4),
+    st.sampled_from(SENTENCES),
+)
+def test_nothing_of_a_private_path_is_told(beginning: str, names: list[str], sentence: str) -> None:
+    separator = beginning[-1]
+    path = beginning + separator.join(names).lstrip()
+    assert "SECRET" not in without_private_paths(sentence.format(path), ROOTS)
 
 
 def test_a_known_photo_is_hidden_even_with_spaces_in_its_name() -> None:
@@ -44,7 +87,7 @@ def test_a_report_has_its_sections_in_order() -> None:
         "  y: two",
         "    lines",
         "B",
-        "  z: ~/z",
+        "  z: ~/<path>",
     ]
 
 
