@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import textwrap
+from collections.abc import Sequence
+
 import bpy
 from bpy.app.translations import pgettext_iface as iface_
 
@@ -11,19 +14,30 @@ from . import viewport
 
 TAB = "One-2-3-45"
 """The sidebar's."""
+_CHARACTERS = 80
+_MAX_NAMES = 4
 
 
-def tell_failure(job: Job) -> None:
-    """Let the reason pop up at the mouse, as Blender lets the errors of its operators, where no
-    sidebar shows it."""
-    failure, windows = job.state.failure, bpy.context.window_manager.windows
-    if failure is None or bpy.app.background or not windows or viewport.is_tab_shown(TAB):
+def tell_failures(jobs: Sequence[Job]) -> None:
+    """Let the reasons pop up at the mouse, as Blender lets the errors of its operators, where no
+    sidebar shows them."""
+    windows = bpy.context.window_manager.windows
+    if bpy.app.background or not windows or viewport.is_tab_shown(TAB):
         return
+    reasons = dict.fromkeys(job.state.failure.brief for job in jobs if job.state.failure)
+    lines = [
+        part
+        for reason in reasons
+        for line in reason.splitlines()
+        for part in textwrap.wrap(line, _CHARACTERS)
+    ]
 
     def draw(popup: bpy.types.Menu, _context: bpy.types.Context) -> None:
-        for line in failure.brief.splitlines():
+        for line in lines:
             popup.layout.label(text=line, translate=False)
 
-    title = iface_("Image to Mesh failed: {}").format(job.spec.image_path.stem)
+    names = ", ".join(job.spec.image_path.stem for job in jobs[:_MAX_NAMES])
+    more = ", …" if len(jobs) > _MAX_NAMES else ""
+    title = iface_("Image to Mesh failed: {}").format(names + more)
     with bpy.context.temp_override(window=windows[0]):
         bpy.context.window_manager.popup_menu(draw, title=title, icon="ERROR")

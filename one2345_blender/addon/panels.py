@@ -261,7 +261,9 @@ def _draw_cancel(layout: bpy.types.UILayout, job: Job) -> None:
 def _draw_job(row: bpy.types.UILayout, job: Job, name: str) -> None:
     """The row's name, how the job stands, and what can be done to it."""
     state, job_id = job.state, job.spec.job_id
+    row = row.split(factor=0.62, align=True)
     row.label(text=name, icon=_STATUS_ICONS[state.status], translate=False)
+    row = row.row(align=True)
     if state.status in (JobStatus.STARTING, JobStatus.RUNNING):
         row.progress(factor=job.fraction, text=f"{job.fraction:.0%}", translate=False)
     elif _is_without_scene(job):

@@ -96,6 +96,6 @@ def _draw_place(layout: bpy.types.UILayout, place: Place) -> None:
         size_bytes = SIZES.size_bytes(place.folder)
         size = iface_("measuring") if size_bytes is None else f"{size_bytes / 1e6:,.0f} MB"
         text = f"{text}  ({size})"
-    split = layout.split(factor=0.2)
+    split = layout.split(factor=0.25)
     split.label(text=place.name)
     split.label(text=text, icon="ERROR" if place.is_missing else "NONE", translate=False)

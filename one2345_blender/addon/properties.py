@@ -12,7 +12,7 @@ SCENE_ATTRIBUTE = "one2345"
 
 PRESET_NAMES = {
     "embedded": (
-        "Built-in (small, offline)",
+        "Built-in (offline)",
         "Small networks that come with the extension: about 20 s on two free cores of a server, "
         "longer on a busy or an old machine",
     ),

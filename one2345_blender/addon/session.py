@@ -38,6 +38,8 @@ class Session:
         """Done, but the user was in the middle of something, or their scene is not open."""
         self.object_names: dict[str, str] = {}
         """By job id: the object that a job's result became."""
+        self.untold: list[Job] = []
+        """Those that failed since the queue began to work."""
         self._lock = threading.RLock()
         """A render makes room from its own thread; everything else happens in the main thread."""
 
@@ -91,7 +93,8 @@ class Session:
         for job in list(self._unplaced):
             if self.has_scene(job) and not is_rendering and not viewport.is_user_busy():
                 self._place(job)
-                ended.append(job)
+                if job not in ended:
+                    ended.append(job)
         return ended
 
     def make_room(self) -> None:
@@ -176,6 +179,7 @@ class Session:
             self.queue.close()
         self._placements.clear()
         self._unplaced.clear()
+        self.untold.clear()
         self.object_names.clear()
 
     def _has_result_to_place(self) -> bool:
@@ -243,9 +247,14 @@ def detach() -> None:
 
 
 def _tick() -> float | None:
-    for ended in SESSION.step():
-        if SESSION.is_for_a_scene(ended):
-            notices.tell_failure(ended)
+    SESSION.untold += [
+        ended
+        for ended in SESSION.step()
+        if ended.state.failure is not None and SESSION.is_for_a_scene(ended)
+    ]
+    if SESSION.untold and not SESSION.is_busy:
+        notices.tell_failures(SESSION.untold)
+        SESSION.untold.clear()
     if (job := SESSION.queue.current) is not None:
         PREVIEW_ICONS.read_next(job)
     viewport.redraw()

@@ -48,7 +48,8 @@ def without_private_paths(text: str, roots: Mapping[str, str]) -> str:
     for path in sorted((path for path in roots if len(path) > 1), key=len, reverse=True):
         name, is_folder = roots[path], "/" in path or "\\" in path
         ends = (_ENDS_HOME if name == _HOME else _ENDS_FOLDER) if is_folder else ""
-        text = re.sub(re.escape(path) + ends, lambda _, name=name: name, text, flags=re.MULTILINE)
+        written = name.replace("\\", r"\\")
+        text = re.sub(re.escape(path) + ends, written, text, flags=re.MULTILINE)
     return _PRIVATE_PATH.sub(_hidden, text)
 
 

@@ -31,13 +31,15 @@ def test_rows_of_one_picture_are_told_apart() -> None:
         job("b", "coffee.jpg"),
         job("c", "coffee.jpg", seed=7),
         job("d", "pot.jpg"),
+        job("f", "pot.jpg"),
         job("e", "cup.jpg"),
     ]
     assert job_names(jobs, {"e": "cup.003"}) == [
         "coffee, seed 0 (1)",
         "coffee, seed 0 (2)",
         "coffee, seed 7",
-        "pot",
+        "pot (1)",
+        "pot (2)",
         "cup.003",
     ]
 
