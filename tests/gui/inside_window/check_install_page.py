@@ -52,3 +52,32 @@ def check_what_the_runtime_costs(hand: Hand) -> Steps:
     bpy.context.preferences.system.use_online_access = True
     assert bpy.ops.one2345.install_runtime.poll()
     yield from hand.screenshot("preferences_cost")
+
+
+def check_the_self_test_and_the_diagnostic_report(hand: Hand) -> Steps:
+    """Press both buttons; how the self-test goes is shown without touching the mouse again."""
+    page, shown = jobs.room("addon.preferences_page"), []
+    outcome = page.outcome
+    page.outcome = lambda job: (shown.append(outcome(job)), shown[-1])[1]
+    os.environ[jobs.FAKE_MODE_VARIABLE] = "slow"
+    yield from _open_preferences(hand)
+    main = _page_region(hand)
+    at = yield from hand.find_operator("one2345.self_test", region=main, from_left=0.3)
+    yield from hand.click(at)
+    yield from wait_until(
+        lambda: shown and shown[-1].startswith("Self-test passed"), within_s=60, what="it passes"
+    )
+    assert any("%" in text for text in shown), shown
+    yield from hand.screenshot("preferences_self_test")
+    at = yield from hand.find_operator("one2345.copy_diagnostics", region=main, from_left=0.55)
+    bpy.context.window_manager.clipboard = ""
+    yield from hand.click(at)
+    yield from wait_until(lambda: bpy.context.window_manager.clipboard, within_s=20, what="a copy")
+    report = bpy.context.window_manager.clipboard
+    assert report.startswith("One-2-3-45\n") and "status: done" in report, report
+    assert bpy.app.tempdir not in report and str(jobs.PHOTO.parent) not in report
+
+
+def _page_region(hand: Hand) -> bpy.types.Region:
+    area = next(area for area in hand.window.screen.areas if area.type == "PREFERENCES")
+    return next(region for region in area.regions if region.type == "WINDOW")

@@ -59,6 +59,31 @@ def check_dropped_pictures_stand_in_a_row(hand: Hand) -> Steps:
     yield from hand.screenshot("row")
 
 
+def check_a_failure_is_told_where_no_sidebar_is_open(hand: Hand) -> Steps:
+    """Two files dropped beside a closed sidebar: what became of them is said once at the mouse, and
+    in each one's row of the panel."""
+    os.environ[jobs.FAKE_MODE_VARIABLE] = "crashes"
+    jobs.open_panels("ONE2345_PT_queue")
+    hand.view_3d.spaces.active.show_region_ui = False
+    notices, told = jobs.room("addon.notices"), []
+    tell = notices.tell_failures
+    notices.tell_failures = lambda failed: (told.append(len(failed)), tell(failed))
+    yield from hand.to_view()
+    yield from _drop(
+        hand, _three_pictures(), [f"{name}.jpg" for name in _NAMES[:2]], region_type="WINDOW"
+    )
+    yield from wait_until(lambda: len(jobs.all_jobs()) == 2, within_s=20, what="two jobs")
+    yield from hand.screenshot("queued_without_sidebar")
+    yield from wait_until(lambda: _statuses() == ["failed"] * 2, within_s=90, what="both fail")
+    yield from wait_until(lambda: told, within_s=20, what="it is told")
+    assert told == [2]
+    yield from hand.screenshot("failed_without_sidebar")
+    yield from hand.press("ESC")
+    yield from hand.open_tab()
+    yield from hand.screenshot("failed_rows")
+    yield from hand.find_operator("one2345.open_log")
+
+
 def check_a_picture_dropped_on_the_panel_is_chosen(hand: Hand) -> Steps:
     """It becomes the panel's picture; nothing is converted yet."""
     yield from hand.open_tab()

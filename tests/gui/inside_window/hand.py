@@ -87,7 +87,14 @@ class Hand:
         self.view_3d.tag_redraw()
         yield 0.5
 
-    def find_operator(self, call: str, *, is_small: bool = False) -> Generator[float, None, Point]:
+    def find_operator(
+        self,
+        call: str,
+        *,
+        is_small: bool = False,
+        region: bpy.types.Region | None = None,
+        from_left: float = 2 / 3,
+    ) -> Generator[float, None, Point]:
         """Where in the sidebar the button of an operator is: Ctrl-C there copies its command.
 
         Tries each row, the one where it was last time before all others.
@@ -95,12 +102,14 @@ class Hand:
         Args:
             call: How the command begins after `bpy.ops.`; the name suffices.
             is_small: True for an icon at a row's right end.
+            region: Another one than the sidebar.
+            from_left: Where it lies in its row, 0..1.
         """
         command = f"bpy.ops.{call}"
-        sidebar = self.sidebar
-        x = sidebar.x + (sidebar.width - _TABS_PX if is_small else sidebar.width * 2 // 3)
-        top = sidebar.y + sidebar.height - _HEADER_PX
-        rows = [(x, y) for y in range(top, sidebar.y, -_ROW_STEP_PX)]
+        region = region or self.sidebar
+        x = region.x + (region.width - _TABS_PX if is_small else int(region.width * from_left))
+        top = region.y + region.height - _HEADER_PX
+        rows = [(x, y) for y in range(top, region.y, -_ROW_STEP_PX)]
         others: dict[str, Point] = {}
         for at in [self._found[command], *rows] if command in self._found else rows:
             bpy.context.window_manager.clipboard = ""
@@ -111,7 +120,7 @@ class Hand:
                 self._found[command] = at
                 return at
             others[copied] = at
-        raise AssertionError(f"no button of the sidebar copies {command!r}, but these: {others}")
+        raise AssertionError(f"no button of the region copies {command!r}, but these: {others}")
 
     def press_button(self, call: str, *, is_small: bool = False) -> Steps:
         """Find the button of an operator in the sidebar and click on it."""
