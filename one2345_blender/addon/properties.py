@@ -30,7 +30,7 @@ class ONE2345_PG_settings(ConversionOptions, bpy.types.PropertyGroup):
         type=bpy.types.Image,
     )
     use_preset_resolution: bpy.props.BoolProperty(
-        name="Resolution: Preset Default",
+        name="Default Resolution",
         description="Make the mesh as fine as the preset says; off: take the resolution below",
         default=True,
     )
