@@ -194,9 +194,9 @@ def _unused_seed(placed: bpy.types.Object) -> int:
     """The first after the object's own that no object and no conversion of its photo has."""
     photo = Path(placed["one2345_image_path"]).stem
     used = {
-        found["one2345_seed"]
+        found.get("one2345_seed")
         for found in bpy.data.objects
-        if CAMERA_PROPERTY in found and Path(found["one2345_image_path"]).stem == photo
+        if CAMERA_PROPERTY in found and Path(found.get("one2345_image_path", "")).stem == photo
     }
     used |= {
         job.spec.seed

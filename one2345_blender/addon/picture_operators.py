@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Pictures that are dropped, and pictures from the clipboard."""
 
-from pathlib import Path
-
 import bpy
 
 from .operators import start_conversion
@@ -37,10 +35,11 @@ class ONE2345_OT_drop_pictures(PictureFiles, bpy.types.Operator):
                 return give_up(self, str(error))
             bpy.ops.ed.undo_push(message="Choose Picture")
             return {"FINISHED"}
-        folder = paths[0].parent if paths else Path()
+        if not paths:
+            return give_up(self, "Expected pictures: filepath, or files with directory; got none")
         return start_conversion(
             self,
-            directory=str(folder),
+            directory=str(paths[0].parent),
             files=[{"name": str(path)} for path in paths],  # absolute, so the folder is no matter
             **operator_options(chosen),
         )

@@ -73,7 +73,8 @@ def places_taken(scene: bpy.types.Scene) -> list[Taken]:
     return [
         Taken(
             ground_point=tuple(placed.matrix_world.translation),
-            scale=placed[f"{PROPERTY_PREFIX}scale"] * max(placed.matrix_world.to_scale()),
+            scale=placed.get(f"{PROPERTY_PREFIX}scale", 1.0)
+            * max(map(abs, placed.matrix_world.to_scale())),
         )
         for placed in scene.objects
         if CAMERA_PROPERTY in placed

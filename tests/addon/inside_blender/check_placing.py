@@ -120,6 +120,16 @@ def test_objects_stand_beside_those_that_are_there(tmp_path: Path) -> None:
     assert places()[6] == (1.0, 2.0, 5.0), "upon a shelf"
 
 
+def test_an_object_that_lost_its_properties_keeps_its_place(tmp_path: Path) -> None:
+    convert(tmp_path)
+    placed = bpy.data.objects["photo"]
+    del placed["one2345_scale"]
+    placed.scale.x = -1.0
+    bpy.context.view_layer.update()
+    convert(tmp_path)
+    assert places()[1] == (1.5, 0.0, 0.0)
+
+
 def places() -> list[tuple[float, ...]]:
     meshes = sorted(placed.name for placed in bpy.data.objects if placed.type == "MESH")
     return [tuple(bpy.data.objects[name].location) for name in meshes]

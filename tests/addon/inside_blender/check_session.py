@@ -133,6 +133,11 @@ def test_a_refused_drop_is_a_report_and_no_traceback(
     assert "Traceback" not in str(refused.value), "the operator raised"
 
 
+def test_a_drop_of_nothing_is_an_error() -> None:
+    with pytest.raises(RuntimeError, match="Expected pictures"):
+        bpy.ops.one2345.drop_pictures()
+
+
 def test_a_drop_named_beside_the_blend_file_is_found(tmp_path: Path) -> None:
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "scene.blend"))
     assert bpy.ops.one2345.drop_pictures(filepath="//cup.png") == {"FINISHED"}
