@@ -193,9 +193,10 @@ def start_conversion(caller: bpy.types.Operator, **options: Any) -> set[str]:
 def _preset(name: str) -> str:
     """A preset's name, or its folder's absolute path: the worker has a working directory of its
     own."""
+    if not name or name in PRESETS:
+        return name
     folder = Path(bpy.path.abspath(name))
-    is_folder = name not in PRESETS and folder.is_dir()
-    return str(folder.absolute()) if is_folder else name
+    return str(folder.absolute()) if folder.is_dir() else name
 
 
 def _temporary_folder() -> Path:

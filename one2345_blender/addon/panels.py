@@ -35,7 +35,7 @@ from .operators import ONE2345_OT_image_to_mesh
 from .package_id import ROOT_PACKAGE, is_extension
 from .picture_operators import ONE2345_OT_paste_picture
 from .preview_icons import PREVIEW_ICONS
-from .properties import operator_options, settings
+from .properties import FOLDER, operator_options, settings
 
 _STATUS_ICONS = {
     JobStatus.WAITING: "TIME",
@@ -73,6 +73,8 @@ class ONE2345_PT_main(InSidebar, bpy.types.Panel):
         layout.use_property_split = True
         layout.use_property_decorate = False
         layout.prop(chosen, "preset")
+        if chosen.preset == FOLDER:
+            layout.prop(chosen, "preset_folder")
         missing = _missing_runtime()
         if missing:
             box = layout.box()

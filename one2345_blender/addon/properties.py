@@ -19,6 +19,8 @@ PRESET_NAMES = {
     "zero123-xl": ("Zero123-XL", "The published weights; a GPU and a download"),
 }
 """Name and description by preset."""
+FOLDER = "FOLDER"
+"""In place of a preset's name: the folder that is chosen beside."""
 
 
 class ONE2345_PG_settings(ConversionOptions, bpy.types.PropertyGroup):
@@ -44,7 +46,15 @@ class ONE2345_PG_settings(ConversionOptions, bpy.types.PropertyGroup):
     preset: bpy.props.EnumProperty(
         name="Preset",
         description="The weights that are used",
-        items=[(preset, *PRESET_NAMES[preset]) for preset in PRESETS],
+        items=[
+            *((preset, *PRESET_NAMES[preset]) for preset in PRESETS),
+            (FOLDER, "Folder", "Weights in a folder of yours, such as import-checkpoint makes"),
+        ],
+    )
+    preset_folder: bpy.props.StringProperty(
+        name="Weights",
+        description="Folder with the weights of all networks; // is the folder of the .blend file",
+        subtype="DIR_PATH",
     )
 
 
@@ -72,6 +82,8 @@ def operator_options(chosen: ONE2345_PG_settings) -> dict[str, Any]:
     """
     names = ("preset", "grid_resolution", *ConversionOptions.__annotations__)
     values = {name: getattr(chosen, name) for name in names}
+    if chosen.preset == FOLDER:
+        values["preset"] = chosen.preset_folder
     if chosen.use_preset_resolution:
         values["grid_resolution"] = PRESET_RESOLUTION
     return values

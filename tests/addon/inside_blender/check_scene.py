@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from one2345_blender.addon.properties import operator_options, settings
 from tests.fake_worker import BOX_HIGH, BOX_LOW, BOX_SRGB, ELEVATION_DEG
 
 pytestmark = pytest.mark.usefixtures("registered_addon")
@@ -55,6 +56,17 @@ def test_the_object_is_selected_active_and_says_how_it_was_made(photo: Path) -> 
     assert placed["one2345_elevation_deg"] == ELEVATION_DEG
     assert placed["one2345_elevation_estimated"] is True
     assert placed["one2345_image_path"] == str(photo)
+
+
+def test_the_panel_takes_a_folder_of_weights(photo: Path, tmp_path: Path) -> None:
+    chosen = settings(bpy.context)
+    assert operator_options(chosen)["preset"] == "embedded"
+    chosen.preset, chosen.preset_folder = "FOLDER", str(tmp_path)
+    placed = convert(photo, **operator_options(chosen))
+    assert placed["one2345_preset"] == str(tmp_path)
+    chosen.preset_folder = ""
+    with pytest.raises(RuntimeError, match="preset"):
+        convert(photo, **operator_options(chosen))
 
 
 def test_a_given_elevation_is_used_and_not_called_an_estimate(photo: Path) -> None:
