@@ -2,8 +2,8 @@
 """A worker that speaks the real wire and does what the variable ONE2345_FAKE_MODE says.
 
 The well-behaved modes run the real server with a converter that needs no models; the others break
-one rule each. `stays_in:<stage>` works at that stage until it is cancelled. Command-line arguments
-are ignored, so it can stand in for the worker's Python.
+one rule each. `stays_in:<stage>` works at that stage until it is cancelled, `deaf` heeds no
+cancellation. Command-line arguments are ignored, so it can stand in for the worker's Python.
 """
 
 from __future__ import annotations
@@ -94,6 +94,9 @@ def convert(spec: JobSpec, on_event: OnEvent) -> FakeResult:
             on_event(StepDone(stage, 1, 2))
         if mode == _FAILS_IN + stage:
             raise ElevationError("Too little matched.")
+        if mode == "deaf":
+            on_event(StepDone(stage, 1, 1))
+            time.sleep(600)
         for step in range(3):
             time.sleep(0.1 if mode == "slow" else 0.0)
             on_event(StepDone(stage, step + 1, 3))

@@ -62,21 +62,29 @@ class Server:
             self._wire.send(error_event(terminal["job_id"], error))
 
     def _read_commands(self) -> None:
-        for line in self._wire.lines():
-            try:
-                command = decode_line(line, COMMANDS)
-            except ProtocolError as error:
-                self._wire.send(error_event(None, error))
-                continue
-            if command is None:
-                continue
-            if command["type"] == "shutdown":
-                break
-            if command["type"] == "run":
-                self._enqueue(command["job"])
-            elif command["type"] == "cancel":
-                self._cancel_job(command["job_id"])
-        self._stop()
+        """Runs in a thread of its own. However it ends, the worker does too: where nobody reads the
+        answers any more, sending one fails."""
+        try:
+            for line in self._wire.lines():
+                if not self._take_line(line):
+                    break
+        finally:
+            self._stop()
+
+    def _take_line(self, line: bytes) -> bool:
+        """Do what a command says; False: it was the last one."""
+        try:
+            command = decode_line(line, COMMANDS)
+        except ProtocolError as error:
+            self._wire.send(error_event(None, error))
+            return True
+        if command is None:
+            return True
+        if command["type"] == "run":
+            self._enqueue(command["job"])
+        elif command["type"] == "cancel":
+            self._cancel_job(command["job_id"])
+        return bool(command["type"] != "shutdown")
 
     def _enqueue(self, job: object) -> None:
         job_id = job.get("job_id") if isinstance(job, dict) else None
