@@ -54,6 +54,12 @@ COMPLETE, LOG, LOCK = ".complete", "install.log", "lock"
 EXIT_STATUS = {"option": 2, "preflight": 3}
 """Of errors by code; 1 for all others."""
 
+MANAGED_PYTHON_BYTES = 35_000_000, 130_000_000
+"""Of a Python that uv brings, about: to download, and installed."""
+COMPILED_SHARE = 1.08
+"""What an environment takes for each byte of its wheels unpacked: Python keeps what it compiles."""
+UNTOLD_BYTES = 10_000_000
+"""A file of unknown size may have so much more than twice what is reckoned with."""
 SAME_RELEASE = "Take vendor_install.py and the files beside it from the same release."
 
 Event = dict[str, Any]
@@ -88,6 +94,8 @@ class Wheel:
     sha256: str
     size_bytes: int | None
     """None: nobody has told."""
+    max_bytes: int
+    """What more comes than that is not the file."""
 
     @property
     def file_name(self) -> str:
@@ -113,7 +121,7 @@ class Lock:
 
     @property
     def download_bytes(self) -> int:
-        """Of all wheels."""
+        """Of all wheels but uv's."""
         return self.estimated_bytes + sum(wheel.size_bytes or 0 for wheel in self.wheels)
 
 
@@ -132,6 +140,27 @@ class Plan:
     """Every requirement that was asked for, the locked ones too."""
     unlocked: tuple[str, ...]
     """Those that pip has to find."""
+    takes_uv: bool = False
+    """uv makes the environment, if it can be had; what pip has to find is left to pip altogether,
+    which knows this machine's settings."""
+
+    @property
+    def download_bytes(self) -> int:
+        """All that is to come: wheels, uv, uv's Python; but not what pip has to find."""
+        if self.lock is None:
+            return 0
+        fetches_uv = self.takes_uv and not shutil.which("uv")
+        uv_bytes = (self.lock.uv.size_bytes or 0) if self.lock.uv and fetches_uv else 0
+        python_bytes = 0 if self.python else MANAGED_PYTHON_BYTES[0]
+        return self.lock.download_bytes + uv_bytes + python_bytes
+
+    @property
+    def installed_bytes(self) -> int:
+        """What the environment takes once it is used, uv's Python included."""
+        if self.lock is None:
+            return 0
+        python_bytes = 0 if self.python else MANAGED_PYTHON_BYTES[1]
+        return int(self.lock.installed_bytes * COMPILED_SHARE) + python_bytes
 
     @property
     def contents(self) -> dict[str, Any]:
@@ -158,8 +187,10 @@ class Plan:
             return False
 
 
-def make_plan(target: Path, extras: Sequence[str], device: str, python: str | None) -> Plan:
-    """Resolve the device, the interpreter and the packages."""
+def make_plan(
+    target: Path, extras: Sequence[str], device: str, python: str | None, tool: str
+) -> Plan:
+    """Resolve the device, the interpreter, the packages and who installs them."""
     requirements = {extra: read_requirements(HERE / "pyproject.toml", extra) for extra in extras}
     unlocked = [r for extra in extras if extra != LOCKED_EXTRA for r in requirements[extra]]
     everything = tuple(dict.fromkeys(r for extra in extras for r in requirements[extra]))
@@ -178,6 +209,7 @@ def make_plan(target: Path, extras: Sequence[str], device: str, python: str | No
         lock=lock,
         requirements=everything,
         unlocked=tuple(dict.fromkeys(unlocked)),
+        takes_uv=tool == "uv" or (tool == "auto" and not unlocked),
     )
 
 
@@ -200,9 +232,9 @@ def read_lock(path: Path) -> Lock:
         content = path.read_bytes()
         document = tomllib.loads(content.decode("utf-8"))
         tool = document["tool"]["one2345"]
-        wheels = tuple(_wheel(p["name"], p["wheels"][0]) for p in document["packages"])
-        uv = _wheel("uv", tool["uv"]) if "uv" in tool else None
         estimated = int(tool.get("estimated-bytes", 0))
+        wheels = tuple(_wheel(p["name"], p["wheels"][0], estimated) for p in document["packages"])
+        uv = _wheel("uv", tool["uv"], estimated) if "uv" in tool else None
         installed = int(tool["installed-bytes"])
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         raise InstallError(
@@ -220,12 +252,14 @@ def read_lock(path: Path) -> Lock:
     )
 
 
-def _wheel(name: str, entry: dict[str, Any]) -> Wheel:
+def _wheel(name: str, entry: dict[str, Any], estimated_bytes: int) -> Wheel:
+    size_bytes = entry.get("size")
     wheel = Wheel(
         name=name,
         url=entry["url"],
         sha256=entry["hashes"]["sha256"],
-        size_bytes=entry.get("size"),
+        size_bytes=size_bytes,
+        max_bytes=2 * estimated_bytes + UNTOLD_BYTES if size_bytes is None else size_bytes,
     )
     if not re.fullmatch(r"[\w.+!-]+\.whl", wheel.file_name):
         raise ValueError(f"{wheel.file_name!r} is no name of a wheel")
@@ -377,11 +411,22 @@ def preflight(plan: Plan, *, wheelhouse: Path | None) -> list[Finding]:
         _python_finding(plan, wheelhouse),
         _packages_finding(plan),
         _device_finding(plan),
-        _disk_finding(plan, wheelhouse),
+        _disk_finding(plan.target, needed_bytes(plan, wheelhouse)),
         _memory_finding(),
-        _writable_finding(plan.target),
+        _writable_finding(plan.target.parent),
         _path_finding(plan.target),
         _network_finding(plan, wheelhouse),
+    ]
+
+
+def wheelhouse_preflight(plan: Plan, lock: Lock, total_bytes: int, needed: int) -> list[Finding]:
+    """As `preflight`, for a folder of wheels: `plan.target`."""
+    found = f"{len(lock.wheels)} locked ({lock.name}) and uv: {total_bytes / 1e6:.0f} MB"
+    return [
+        Finding.judged("packages", found),
+        _disk_finding(plan.target, needed),
+        _writable_finding(plan.target.parent, plan.target),
+        _network_finding(plan, None),
     ]
 
 
@@ -403,8 +448,8 @@ def _packages_finding(plan: Plan) -> Finding:
             )
         parts.append(
             f"{len(lock.wheels)} locked ({lock.name}): "
-            f"{lock.download_bytes / 1e6:.0f} MB to download{doubt}, "
-            f"{lock.installed_bytes / 1e6:.0f} MB installed"
+            f"{plan.download_bytes / 1e6:.0f} MB to download{doubt}, "
+            f"{plan.installed_bytes / 1e6:.0f} MB installed"
         )
     if plan.unlocked:
         parts.append(f"{len(plan.unlocked)} for pip to find")
@@ -432,17 +477,24 @@ def needed_bytes(plan: Plan, wheelhouse: Path | None) -> int:
     if plan.lock is None:
         return 0
     work = Workplace.of(plan.target)
-    files = [work.wheels / wheel.file_name for wheel in plan.lock.wheels]
-    have = sum(_size(path) + _size(path.with_name(f"{path.name}.part")) for path in files)
-    download = 0 if wheelhouse else max(plan.lock.download_bytes - have, 0)
-    return download + max(plan.lock.installed_bytes - folder_bytes(work.environment), 0)
+    have = bytes_there(work.wheels, plan.lock)
+    have += folder_bytes(managed_pythons(plan.target))
+    download = 0 if wheelhouse else max(plan.download_bytes - have, 0)
+    return download + max(plan.installed_bytes - folder_bytes(work.environment), 0)
 
 
-def _disk_finding(plan: Plan, wheelhouse: Path | None) -> Finding:
-    folder = next(p for p in (plan.target, *plan.target.parents) if p.is_dir())
-    free, needed = shutil.disk_usage(folder).free, needed_bytes(plan, wheelhouse)
-    found = f"{free / 1e9:.1f} GB free at {folder}, {needed / 1e9:.1f} GB needed while installing"
-    hint = "Free some space, or choose a --target on another disk." if free < needed else ""
+def bytes_there(folder: Path, lock: Lock) -> int:
+    """Of the lock's wheels, whole or in part."""
+    wheels = (*lock.wheels, *([lock.uv] if lock.uv else []))
+    files = [folder / wheel.file_name for wheel in wheels]
+    return sum(_size(path) + _size(path.with_name(f"{path.name}.part")) for path in files)
+
+
+def _disk_finding(target: Path, needed: int) -> Finding:
+    folder = next(p for p in (target, *target.parents) if p.is_dir())
+    free = shutil.disk_usage(folder).free
+    found = f"{free / 1e9:.1f} GB free at {folder}, {needed / 1e9:.1f} GB needed"
+    hint = "Free some space, or choose a folder on another disk." if free < needed else ""
     return Finding.judged("disk", found, error=hint)
 
 
@@ -472,14 +524,15 @@ def _memory_finding() -> Finding:
     return Finding.judged("memory", found, warning=hint)
 
 
-def _writable_finding(target: Path) -> Finding:
-    folder = next(p for p in (target.parent, *target.parents) if p.is_dir())
-    try:
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        hint = "Choose a --target inside a folder that you may write to."
-        return Finding.judged("write permission", f"{folder}: {error.strerror}", error=hint)
+def _writable_finding(*wanted: Path) -> Finding:
+    for path in wanted:
+        folder = next(p for p in (path, *path.parents) if p.is_dir())
+        try:
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            hint = "Choose a folder inside one that you may write to."
+            return Finding.judged("write permission", f"{folder}: {error.strerror}", error=hint)
     return Finding.judged("write permission", str(folder))
 
 
@@ -669,8 +722,8 @@ class Downloader:
                     file.write(chunk)
                     have += len(chunk)
                     self._count(len(chunk))
-                    if wheel.size_bytes is not None and have > wheel.size_bytes:
-                        return
+                    if have > wheel.max_bytes:
+                        return  # whatever it is, its hash is another
         if wheel.size_bytes is not None and have < wheel.size_bytes:
             raise OSError(f"the connection ended after {have} of {wheel.size_bytes} bytes")
 
@@ -694,14 +747,17 @@ class Downloader:
 
 
 def open_url(url: str, headers: dict[str, str], timeout_s: float) -> Any:
-    """The answer to a GET; a name and password in the address become a header."""
+    """The answer to a GET; a name and password in the address become a header, which is for that
+    server alone and goes nowhere that it redirects to.
+    """
     parts = urllib.parse.urlsplit(url)
+    bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    request = urllib.request.Request(bare, headers=headers)
     if parts.username is not None:
         user, password = (urllib.parse.unquote(v or "") for v in (parts.username, parts.password))
         secret = base64.b64encode(f"{user}:{password}".encode()).decode()
-        headers = {**headers, "Authorization": f"Basic {secret}"}
-        url = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-    return urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=timeout_s)
+        request.add_unredirected_header("Authorization", f"Basic {secret}")
+    return urllib.request.urlopen(request, timeout=timeout_s)
 
 
 def _size(path: Path) -> int:
@@ -779,17 +835,7 @@ class Runner:
         tail: deque[str] = deque(maxlen=15)
         with (
             self._log_path.open("a", encoding="utf-8") as log,
-            subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                env=child_environment(**environment),
-                close_fds=False,  # nothing but the lock can be inherited
-                text=True,
-                encoding="utf-8",
-                errors="replace",
-            ) as process,
+            self._started(command, InstallError(code, or_else, hint=hint), environment) as process,
         ):
             try:
                 log.write(f"$ {without_credentials(' '.join(command))}\n")
@@ -807,6 +853,29 @@ class Runner:
                 f"{or_else} The last lines of its output:\n" + "\n".join(tail),
                 hint=hint or f"The whole output is in {self._log_path}; run the same again.",
             )
+
+    @staticmethod
+    def _started(
+        command: Sequence[str], or_else: InstallError, environment: dict[str, str]
+    ) -> subprocess.Popen[str]:
+        try:
+            return subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                env=child_environment(**environment),
+                close_fds=False,  # nothing but the lock can be inherited
+                text=True,
+                encoding="utf-8",
+                errors="replace",
+            )
+        except OSError as error:
+            raise InstallError(
+                or_else.code,
+                f"{or_else} {command[0]} does not run: {error.strerror}.",
+                hint=or_else.hint or "Run the same again.",
+            ) from error
 
 
 # --- Installation: made beside, verified, then put in place -------------------------------------
@@ -989,12 +1058,9 @@ class Installer:
         return Downloader(self.work.wheels, configuration, emit, self.network).fetch(wheels)
 
     def _find_uv(self) -> str | None:
-        """The program uv: the one on PATH, else from its wheel; None: venv and pip do it.
-
-        What pip has to find is left to pip altogether, which knows this machine's settings.
-        """
+        """The program uv: the one on PATH, else from its wheel; None: venv and pip do it."""
         assert self.plan.lock is not None
-        if self.tool == "pip" or (self.plan.unlocked and self.tool == "auto"):
+        if not self.plan.takes_uv:
             return None
         if found := shutil.which("uv"):
             return found
@@ -1091,7 +1157,8 @@ def in_wheelhouse(folder: Path, wheels: Sequence[Wheel]) -> list[Path]:
             f"Expected {len(wheels)} wheels in {folder}; missing or damaged: {', '.join(bad[:5])}"
             + (f" and {len(bad) - 5} more." if len(bad) > 5 else "."),
             hint="Make the folder with --make-wheelhouse of the same release, on a machine of the "
-            "same kind with the same Python.",
+            "same kind with the same Python. In Blender, Local Files is taken for that "
+            "folder: clear it in the preferences to download the packages.",
         )
     return paths
 
@@ -1185,13 +1252,20 @@ def folder_bytes(folder: Path) -> int:
 
 
 def verify(environment: Path, plan: Plan, run: Runner, *, with_conversion: bool) -> dict[str, Any]:
-    """The build of torch that was asked for is the one that loads; every stage runs."""
+    """The build of torch that was asked for is the one that loads; every stage runs. An environment
+    that fails is complete no more: the next run builds another.
+    """
     found: dict[str, Any] = {}
     python = str(environment_python(environment))
-    if plan.lock and any(wheel.name == "torch" for wheel in plan.lock.wheels):
-        found["torch"] = loaded_torch(python, plan, run)
-    if with_conversion:
-        found["conversion"] = tiny_conversion(python, run)
+    try:
+        if plan.lock and any(wheel.name == "torch" for wheel in plan.lock.wheels):
+            found["torch"] = loaded_torch(python, plan, run)
+        if with_conversion:
+            found["conversion"] = tiny_conversion(python, run)
+    except InstallError:
+        with contextlib.suppress(OSError):
+            (environment / COMPLETE).unlink(missing_ok=True)
+        raise
     return found
 
 
@@ -1200,7 +1274,8 @@ def loaded_torch(python: str, plan: Plan, run: Runner) -> str:
     question = "import torch; print('torch', torch.__version__, 'CUDA', torch.version.cuda)"
     lines: list[str] = []
     problem = "PyTorch was installed but does not load."
-    run([python, "-I", "-c", question], problem, code="verify", on_line=lines.append)
+    hint = "Run the same again: the packages are installed anew."
+    run([python, "-I", "-c", question], problem, code="verify", hint=hint, on_line=lines.append)
     build = next(line.rstrip() for line in lines if line.startswith("torch "))
     if build.endswith("CUDA None") != (plan.device == "cpu"):
         raise InstallError(
@@ -1216,7 +1291,8 @@ def tiny_conversion(python: str, run: Runner) -> dict[str, Any]:
     began_s = time.monotonic()
     command = [python, "-s", "-m", "one2345_blender", "doctor"]
     problem = "The packages are there, but a conversion fails."
-    hint = "Install again; if that does not help, report it with the lines above."
+    hint = "Run the same again: the packages are installed anew. If that does not help, report it "
+    hint += "with the lines above."
     run(command, problem, code="verify", hint=hint, PYTHONPATH=str(HERE), PYTHONSAFEPATH="1")
     return {"seconds": round(time.monotonic() - began_s, 1)}
 
@@ -1327,20 +1403,19 @@ def carry_out(options: argparse.Namespace, emit: Emit) -> Event:
                 freed = remove_environment(target)
         report |= {"status": "removed", "freed_bytes": freed}
         return {"type": "result", "files": {}, "report": report}
-    plan = make_plan(target, options.extras, options.device, options.python)
+    plan = make_plan(target, options.extras, options.device, options.python, options.tool)
     report |= plan.contents
     if plan.lock:
         report |= {
             "lock_file": plan.lock.name,
-            "download_bytes": plan.lock.download_bytes,
+            "download_bytes": plan.download_bytes,
             "needed_bytes": needed_bytes(plan, options.wheelhouse),
         }
     files = {"python": str(environment_python(target))}
     network = Patience(timeout_s=options.timeout, retries=options.retries)
     if options.make_wheelhouse:
         files = {"wheelhouse": str(target)}
-        with work.claimed():
-            report |= {"status": "wheelhouse", **make_wheelhouse(plan, target, emit, network)}
+        report |= make_wheelhouse(plan, emit, network, is_dry_run=options.dry_run)
     elif options.dry_run:
         report["preflight"] = tell_findings(preflight(plan, wheelhouse=options.wheelhouse), emit)
         report["status"] = "complete" if plan.is_satisfied_by(target) else "planned"
@@ -1363,16 +1438,34 @@ def carry_out(options: argparse.Namespace, emit: Emit) -> Event:
     return {"type": "result", "files": files, "report": report}
 
 
-def make_wheelhouse(plan: Plan, folder: Path, emit: Emit, network: Patience) -> dict[str, Any]:
-    """Download the wheels of the lock file, and uv's, into a folder."""
-    if plan.lock is None:
+def make_wheelhouse(
+    plan: Plan, emit: Emit, network: Patience, *, is_dry_run: bool
+) -> dict[str, Any]:
+    """Download the wheels of the lock file, and uv's, into the folder `plan.target`.
+
+    Returns:
+        What the report says of it.
+    """
+    folder, lock = plan.target, plan.lock
+    if lock is None:
         raise InstallError(
             "option", "A wheelhouse holds the locked packages.", hint="Leave --extras out."
         )
-    stage(emit, "download")
-    wheels = [*plan.lock.wheels, *([plan.lock.uv] if plan.lock.uv else [])]
-    paths = Downloader(folder, PipConfiguration.read(plan.python), emit, network).fetch(wheels)
-    return {"wheels": len(paths), "bytes": sum(path.stat().st_size for path in paths)}
+    wheels = [*lock.wheels, *([lock.uv] if lock.uv else [])]
+    total_bytes = lock.estimated_bytes + sum(wheel.size_bytes or 0 for wheel in wheels)
+    needed = max(total_bytes - bytes_there(folder, lock), 0)
+    findings = wheelhouse_preflight(plan, lock, total_bytes, needed)
+    costs = {"download_bytes": total_bytes, "needed_bytes": needed}
+    if is_dry_run:
+        return {"status": "planned", "preflight": tell_findings(findings, emit), **costs}
+    stage(emit, "preflight")
+    check_fitness(findings, emit)
+    with Workplace.of(folder).claimed():
+        stage(emit, "download")
+        configuration = PipConfiguration.read(plan.python)
+        paths = Downloader(folder, configuration, emit, network).fetch(wheels)
+    size_bytes = sum(path.stat().st_size for path in paths)
+    return {"status": "wheelhouse", "wheels": len(paths), "bytes": size_bytes, **costs}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

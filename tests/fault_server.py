@@ -12,9 +12,12 @@ from types import TracebackType
 from typing import Literal
 
 STALL_S = 20.0
+MAX_ENDLESS_BYTES = 100_000_000
 LOGIN_PAGE = b"<html><body>Please log in to this network.</body></html>"
 
-Kind = Literal["cut", "stall", "corrupt", "status", "html", "too_long", "too_short", "no_range"]
+Kind = Literal[
+    "cut", "stall", "corrupt", "status", "html", "too_long", "too_short", "no_range", "endless"
+]
 
 
 @dataclass(frozen=True)
@@ -54,10 +57,14 @@ class FaultServer:
     faults: dict[str, list[Fault]] = field(default_factory=dict)
     headers: Callable[[str], dict[str, str]] = lambda path: {}
     """More headers for a path."""
+    redirects: dict[str, str] = field(default_factory=dict)
+    """Paths and the addresses that they are answered with."""
     requests: list[tuple[str, str, str]] = field(default_factory=list)
     """Method, path and Range of all requests so far."""
     authorizations: set[str] = field(default_factory=set)
     """What came with them."""
+    endless_bytes: int = 0
+    """What the readers of `endless` answers have taken."""
 
     def __enter__(self) -> FaultServer:
         self.is_closing = threading.Event()
@@ -106,12 +113,16 @@ class _Handler(BaseHTTPRequestHandler):
         waiting = self.owner.faults.get(self.path, [])
         fault = waiting.pop(0) if has_body and waiting else None
         content = self.owner.files.get(self.path)
-        if content is None:
+        if elsewhere := self.owner.redirects.get(self.path):
+            self._send(302, b"", has_body, {"Location": elsewhere})
+        elif content is None:
             self._send(404, b"not here", has_body)
         elif fault is not None and fault.kind == "status":
             self._send(fault.code, b"not now", has_body)
         elif fault is not None and fault.kind == "html":
             self._send(200, LOGIN_PAGE, has_body, {"Content-Type": "text/html"})
+        elif fault is not None and fault.kind == "endless":
+            self._send_without_end(content)
         else:
             self._send_file(content, sent_range, fault, has_body)
 
@@ -149,6 +160,21 @@ class _Handler(BaseHTTPRequestHandler):
         if fault.kind == "stall":
             self.owner.is_closing.wait(STALL_S)
         self.close_connection = True
+
+    def _send_without_end(self, content: bytes) -> None:
+        """No length is told, and after the file comes more, as long as it is read."""
+        self.send_response(200)
+        self.send_header("Content-Type", "application/octet-stream")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        self.close_connection = True
+        try:
+            self.wfile.write(content)
+            while self.owner.endless_bytes < MAX_ENDLESS_BYTES:
+                self.wfile.write(bytes(100_000))
+                self.owner.endless_bytes += 100_000
+        except OSError:  # the reader has had enough
+            return
 
     def _send(
         self, status: int, content: bytes, has_body: bool, more: dict[str, str] | None = None

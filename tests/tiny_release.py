@@ -62,8 +62,19 @@ class TinyRelease:
 
     @classmethod
     def make(
-        cls, folder: Path, base_url: str, version: str = "1.0", *, are_sizes_known: bool = True
+        cls,
+        folder: Path,
+        base_url: str,
+        version: str = "1.0",
+        *,
+        are_sizes_known: bool = True,
+        estimated_bytes: int | None = None,
     ) -> TinyRelease:
+        """Write it.
+
+        Args:
+            estimated_bytes: What wheels of unknown size are said to come to; None: the truth.
+        """
         payload = random.Random(version).randbytes(PAYLOAD_BYTES)
         main = f"def main():\n    print('tiny {version}')\n".encode()
         modules = {"tiny/__init__.py": main, "tiny/payload.bin": payload}
@@ -89,7 +100,8 @@ class TinyRelease:
             lock += f'hashes = {{sha256 = "{digest}"}}}}]\n'
         total = sum(map(len, wheels.values()))
         lock += f"[tool.one2345]\ninstalled-bytes = {3 * total}\n"
-        lock += "" if are_sizes_known else f"estimated-bytes = {total}\n"
+        estimated = total if estimated_bytes is None else estimated_bytes
+        lock += "" if are_sizes_known else f"estimated-bytes = {estimated}\n"
         (folder / "locks" / lock_name()).write_text(lock)
         return cls(folder, wheels)
 

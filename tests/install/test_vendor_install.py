@@ -161,15 +161,61 @@ def test_what_is_there_already_needs_no_room(tmp_path: Path) -> None:
         return size
 
     total = sum(map(len, release.wheels.values()))
-    assert needed_bytes() == 4 * total
-    assert needed_bytes("--wheelhouse", str(tmp_path)) == 3 * total
+    installed = int(3 * total * vendor_install.COMPILED_SHARE)
+    assert needed_bytes() == total + installed
+    assert needed_bytes("--wheelhouse", str(tmp_path)) == installed
     wheels = tmp_path / "runtime.work" / "wheels"
     wheels.mkdir(parents=True)
     (wheels / f"{release.payload_wheel}.part").write_bytes(bytes(1000))
     (wheels / "of-an-older-release.whl").write_bytes(bytes(5000))
     (tmp_path / "runtime.work" / "environment").mkdir()
     (tmp_path / "runtime.work" / "environment" / "half.bin").write_bytes(bytes(300))
-    assert needed_bytes() == 4 * total - 1300
+    assert needed_bytes() == total + installed - 1300
+
+
+def test_uv_and_its_python_are_reckoned_with_where_they_are_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wheel = vendor_install.Wheel(
+        name="uv", url="https://x/uv.whl", sha256="", size_bytes=1000, max_bytes=1000
+    )
+    lock = vendor_install.Lock(
+        name="", digest="", wheels=(), uv=wheel, estimated_bytes=0, installed_bytes=100
+    )
+
+    def download_bytes(*, python: str | None, takes_uv: bool) -> int:
+        plan = vendor_install.Plan(
+            target=tmp_path / "runtime",
+            python=python,
+            python_version="3.11",
+            device="cpu",
+            lock=lock,
+            requirements=(),
+            unlocked=(),
+            takes_uv=takes_uv,
+        )
+        assert vendor_install.needed_bytes(plan, None) == plan.download_bytes + plan.installed_bytes
+        return int(plan.download_bytes)
+
+    python_bytes = vendor_install.MANAGED_PYTHON_BYTES[0]
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert download_bytes(python=sys.executable, takes_uv=False) == 0
+    assert download_bytes(python=sys.executable, takes_uv=True) == 1000
+    assert download_bytes(python=None, takes_uv=True) == 1000 + python_bytes
+    program = tmp_path / ("uv.exe" if os.name == "nt" else "uv")
+    program.touch(mode=0o700)
+    assert download_bytes(python=sys.executable, takes_uv=True) == 0
+
+
+def test_a_wheelhouse_says_what_it_would_cost(tmp_path: Path) -> None:
+    release = TinyRelease.make(tmp_path / "release", "http://127.0.0.1:9")
+    options = ["--make-wheelhouse", str(tmp_path / "wheels"), "--device", "cpu", "--dry-run"]
+    status, events = release.run(*options)
+    report, total = events[-1]["report"], sum(map(len, release.wheels.values()))
+    assert status == 0 and report["status"] == "planned"
+    assert report["download_bytes"] == report["needed_bytes"] == total
+    assert {"disk", "write permission"} <= {finding["name"] for finding in report["preflight"]}
+    assert not list(tmp_path.glob("wheels*"))
 
 
 def test_a_python_that_no_wheelhouse_holds_is_told_beforehand(tmp_path: Path) -> None:

@@ -177,6 +177,34 @@ def test_a_mirror_with_a_password_is_used_and_its_password_never_told(
     assert status == 1 and "secret" not in str(events)
 
 
+def test_a_password_does_not_follow_to_another_server(
+    release: TinyRelease, server: FaultServer, tmp_path: Path
+) -> None:
+    with FaultServer({}) as elsewhere:
+        for name in list(release.wheels):
+            elsewhere.files[f"/{name}"] = server.files.pop(f"/{name}")
+            page = f'<a href="../../files/{name}#sha256=0">{name}</a>'.encode()
+            server.files[f"/simple/{name.split('-')[0]}/"] = page
+            server.redirects[f"/files/{name}"] = f"{elsewhere.url}/{name}"
+        index = f"{server.url}/simple".replace("//", "//user:secret@")
+        assert fetch(release, tmp_path / "wheels", PIP_INDEX_URL=index)[0] == 0
+        assert is_whole(release, tmp_path / "wheels")
+        assert any(sent.startswith("Basic ") for sent in server.authorizations)
+        assert elsewhere.authorizations == {""}
+
+
+@pytest.mark.parametrize("are_sizes_known", [True, False], ids=["known", "unknown"])
+def test_an_endless_answer_is_cut_off(
+    server: FaultServer, tmp_path: Path, are_sizes_known: bool
+) -> None:
+    release = TinyRelease.make(tmp_path / "release", server.url, are_sizes_known=are_sizes_known)
+    server.files.update({f"/{name}": content for name, content in release.wheels.items()})
+    server.faults[f"/{release.payload_wheel}"] = [Fault("endless")]
+    assert fetch(release, tmp_path / "wheels")[0] == 0
+    assert is_whole(release, tmp_path / "wheels")
+    assert server.endless_bytes < 30_000_000
+
+
 @pytest.mark.parametrize("index", ["mirror.local/simple", "http://[", "http://127.0.0.1:no/"])
 def test_a_mirror_whose_address_is_none_is_passed_over(
     release: TinyRelease, tmp_path: Path, index: str
@@ -211,9 +239,23 @@ def test_a_wheelhouse_is_made_by_one_at_a_time(
     assert not (tmp_path / "wheels.work").exists()
 
 
-def test_a_full_disk_is_an_error_and_not_a_network_problem(
+def test_a_wheelhouse_without_room_is_refused_before_anything_is_downloaded(
     release: TinyRelease, server: FaultServer, small_disk: Callable[[int], Path]
 ) -> None:
+    disk = small_disk(PAYLOAD_BYTES // 2)
+    status, error = fetch(release, disk / "wheels")
+    assert (status, error["code"]) == (3, "preflight") and "disk" in error["message"]
+    assert not server.requests and list(disk.iterdir()) == []
+
+
+def test_a_disk_that_fills_up_is_an_error_and_not_a_network_problem(
+    server: FaultServer, tmp_path: Path, small_disk: Callable[[int], Path]
+) -> None:
+    """Nobody told how large the wheels are, and they are larger than was reckoned with."""
+    release = TinyRelease.make(
+        tmp_path / "release", server.url, are_sizes_known=False, estimated_bytes=0
+    )
+    server.files.update({f"/{name}": content for name, content in release.wheels.items()})
     disk = small_disk(PAYLOAD_BYTES // 2)
     status, error = fetch(release, disk / "wheels")
     assert (status, error["code"]) == (1, "output") and "space" in error["message"]

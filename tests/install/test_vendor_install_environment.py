@@ -69,6 +69,46 @@ def test_a_wheelhouse_is_enough_and_the_next_release_takes_its_place(
     assert not target.exists()
 
 
+def torch_of(environment: Path) -> Path:
+    """The module that tells which build of PyTorch was installed."""
+    return next(environment.rglob("torch/__init__.py"))
+
+
+def test_an_environment_that_fails_its_verification_is_built_anew(
+    release: TinyRelease, tmp_path: Path
+) -> None:
+    target, work = tmp_path / "runtime", tmp_path / "runtime.work" / "environment"
+    assert install(release, target, "--verify")[0] == 1, "there is no package to convert with"
+    assert work.is_dir() and not (work / ".complete").exists()
+    torch_of(work).write_text("raise ImportError('rotten')")
+    assert install(release, target)[0] == 0 and says(target) == "tiny 1.0"
+
+
+def test_an_environment_in_place_that_fails_its_verification_is_complete_no_more(
+    release: TinyRelease, tmp_path: Path
+) -> None:
+    target = tmp_path / "runtime"
+    assert install(release, target)[0] == 0
+    contents = (target / ".complete").read_bytes()
+
+    def message_of_verify() -> str:
+        status, events = install(release, target, "--verify")
+        assert (status, events[-1]["code"]) == (1, "verify") and "anew" in events[-1]["hint"]
+        planned = install(release, target, "--dry-run")[1][-1]["report"]
+        assert planned["status"] == "planned" and not (target / ".complete").exists()
+        return str(events[-1]["message"])
+
+    torch_of(target).write_text("raise ImportError('rotten')")
+    assert "rotten" in message_of_verify()
+    if os.name != "nt":
+        (target / ".complete").write_bytes(contents)
+        python = target / "bin" / "python"
+        python.unlink()
+        python.write_bytes(b"\x7fELF, cut short")
+        python.chmod(0o700)
+        assert f"{python} does not run" in message_of_verify()
+
+
 def is_claimed(target: Path) -> bool:
     """An installer, or what a killed one has started, is at work there."""
     import fcntl
