@@ -182,6 +182,10 @@ def misbehave(wire: Wire, mode: str) -> None:
         for _ in range(100):
             wire._outgoing.write(b"x" * 1_000_000)
         time.sleep(600)
+    elif mode == "babbles":
+        for number in range(300):
+            os.write(wire._outgoing.fileno(), b"%d" % number * 300_000 + b"\n")
+        time.sleep(600)
     elif mode == "lies_type":
         wire.send({"type": "progress", "job_id": job_id, "stage": "sdf", "step": "1", "steps": 2})
         time.sleep(600)

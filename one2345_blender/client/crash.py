@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from ..contracts.errors import WorkerCrashedError
 from . import process_group
 
 _LOG_TAIL_LINES = 40
+_LOG_TAIL_BYTES = 64_000
 
 
 def crashed(what: str, exit_status: int, log_path: Path) -> WorkerCrashedError:
@@ -29,7 +31,10 @@ def crashed(what: str, exit_status: int, log_path: Path) -> WorkerCrashedError:
 
 def _tail(log_path: Path) -> str:
     try:
-        lines = log_path.read_text(encoding="utf-8", errors="replace").splitlines()
+        with log_path.open("rb") as log:
+            log.seek(max(log.seek(0, os.SEEK_END) - _LOG_TAIL_BYTES, 0))
+            text = log.read(_LOG_TAIL_BYTES).decode("utf-8", errors="replace")
     except OSError:  # the temporary folder was cleared meanwhile
         return ""
+    lines = text.splitlines()
     return "\n".join(lines[-_LOG_TAIL_LINES:])

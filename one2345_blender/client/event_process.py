@@ -141,8 +141,10 @@ class EventProcess:
         assert self._process.stdout is not None
         with self._process.stdout as stdout:
             for arrival in read_events(stdout):
-                if not isinstance(arrival, One2345Error):
-                    on_event(arrival)
+                if isinstance(arrival, One2345Error):  # whatever else it says is of no use
+                    self.give_up(arrival)
+                    break
+                on_event(arrival)
                 self._arrivals.put(arrival)
         self.wait(_SILENT_S)
         self._arrivals.put(Ended(self._process.returncode))

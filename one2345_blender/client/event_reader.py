@@ -30,7 +30,10 @@ _FIELD_TYPES: dict[str, type | tuple[type, ...]] = {
 
 
 def read_events(stdout: IO[bytes]) -> Iterator[Message | ProtocolError]:
-    """Events as they arrive, until the worker closes its end; unknown types are skipped."""
+    """Events as they arrive, until the worker closes its end; unknown types are skipped.
+
+    The errors hold no tracebacks and no causes, which would keep the line that they are about.
+    """
     while line := stdout.readline(MAX_LINE_BYTES + 1):
         try:
             event = decode_line(line, EVENTS)
@@ -38,7 +41,7 @@ def read_events(stdout: IO[bytes]) -> Iterator[Message | ProtocolError]:
                 _check_field_types(event)
                 yield event
         except ProtocolError as error:
-            yield error
+            yield ProtocolError(error.message, hint=error.hint)
 
 
 def _check_field_types(event: Message) -> None:

@@ -8,6 +8,7 @@ import shutil
 import signal
 import sys
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +31,8 @@ Start = Callable[..., WorkerProcess]
 def fake_launch(mode: str) -> WorkerLaunch:
     real = worker_launch(Path(sys.executable), os.environ)
     argv = (*real.argv[:-2], str(FAKE_WORKER))
-    return WorkerLaunch(argv=argv, env={**real.env, "ONE2345_FAKE_MODE": mode})
+    clock = {name: os.environ[name] for name in ("LD_PRELOAD", "JUMP_S") if name in os.environ}
+    return WorkerLaunch(argv=argv, env={**real.env, **clock, "ONE2345_FAKE_MODE": mode})
 
 
 @pytest.fixture
@@ -248,6 +250,23 @@ def test_a_breach_of_protocol_ends_the_worker(start: Start, tmp_path: Path, mode
     assert not worker.is_usable
     with pytest.raises(ProtocolError):
         worker.run(job(tmp_path, "next"))
+
+
+@pytest.mark.parametrize("mode", ["lies_json", "lies_type", "long_line", "babbles"])
+def test_a_breach_of_protocol_ends_the_worker_while_nobody_polls(
+    start: Start, tmp_path: Path, mode: str
+) -> None:
+    """And what it says meanwhile does not pile up here."""
+    tracemalloc.start()
+    try:
+        worker = start(mode)
+        worker.run(job(tmp_path))
+        wait_without_polling(lambda: worker.is_gone)
+        kept_bytes, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept_bytes < 1_000_000 and peak_bytes < 20_000_000
+    assert last_word(worker)["code"] == "protocol"
 
 
 def test_only_the_first_last_word_of_the_right_job_counts(start: Start, tmp_path: Path) -> None:
