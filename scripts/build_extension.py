@@ -7,13 +7,16 @@ The tool is the stand-alone script that every `bpy` carries; importing bpy is no
 from __future__ import annotations
 
 import argparse
+import hashlib
 import subprocess
 import sys
 import tomllib
+import zipfile
 from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+PRESET = "one2345_blender/pipeline/presets/embedded/"
 
 
 def blender_extension_tool() -> Path:
@@ -43,8 +46,22 @@ def build_extension(output_dir: Path) -> Path:
     tool = [sys.executable, str(blender_extension_tool())]
     build = ["build", "--source-dir", str(ROOT), "--output-filepath", str(archive)]
     subprocess.run([*tool, *build], check=True)
+    add_hashes(archive)
     subprocess.run([*tool, "validate", str(archive)], check=True)
     return archive
+
+
+def add_hashes(archive: Path) -> None:
+    """Add the SHA-256 of each of the embedded preset's weights, for the doctor to hold against."""
+    with zipfile.ZipFile(archive, "a") as opened:
+        hashes = {}
+        for entry in opened.infolist():
+            if entry.filename.startswith(PRESET) and entry.filename.endswith(".safetensors"):
+                with opened.open(entry) as file:
+                    digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+                hashes[entry.filename.removeprefix(PRESET)] = digest
+        text = "".join(f"{digest}  {name}\n" for name, digest in sorted(hashes.items()))
+        opened.writestr(zipfile.ZipInfo(PRESET + "SHA256SUMS"), text)
 
 
 def main() -> int:

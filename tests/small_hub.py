@@ -18,7 +18,8 @@ from one2345_blender.installation.published_weights import PUBLISHED
 PRESET = "zero123-xl"
 BLOCK_BYTES = 100_000
 LARGE_BYTES = 4 * BLOCK_BYTES
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
+COMMIT = PUBLISHED[PRESET][0].revision
+"""The one that is pinned; the other repository's may be any."""
 
 
 def hub_files() -> dict[str, dict[str, bytes]]:

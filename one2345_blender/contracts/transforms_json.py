@@ -14,12 +14,12 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from .bounded_file import read_bounded
 from .cameras import NEAR_FAR, CameraRig, FloatArray, swap_camera_axes
 from .errors import PosedImagesError, shown
 from .job_folder import TRANSFORMS_JSON, atomic_write
 
 MAX_FRAMES = 1024
-MAX_FILE_BYTES = 16_000_000
 MAX_NUMBER = 1e9
 """Beyond it, float32 has no place for a camera."""
 
@@ -68,9 +68,7 @@ def read_transforms(folder: Path) -> PosedImageFiles:
     """
     path = folder / TRANSFORMS_JSON
     try:
-        if (size_bytes := path.stat().st_size) > MAX_FILE_BYTES:
-            raise _bad(path, f"at most {MAX_FILE_BYTES} bytes, got {size_bytes}")
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(read_bounded(path))
     except OSError as error:
         raise _bad(path, f"a readable file, but {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from ..contracts.errors import One2345Error
@@ -18,15 +19,7 @@ from ..contracts.preset_location import user_presets_folder
 from ..version import __version__
 from .finding import ERROR, OK, WARNING, Diagnosis, Finding
 
-PACKAGES = (
-    "torch",
-    "diffusers",
-    "transformers",
-    "safetensors",
-    "scikit-image",
-    "trimesh",
-    "pillow",
-)
+_DRIVER_VARIABLES = ("PATH", "SYSTEMROOT", "WINDIR", "LD_LIBRARY_PATH")
 MIN_FREE_DISK_BYTES, MIN_FREE_MEMORY_BYTES = 2_000_000_000, 2_000_000_000
 
 
@@ -57,6 +50,10 @@ def examine(*, try_stages: bool = True) -> Diagnosis:
         except (One2345Error, OSError, RuntimeError) as error:
             name, hint = check.__name__.strip("_"), getattr(error, "hint", "Please report it.")
             findings.append(Finding(name=name, status=ERROR, found=f"{error}", hint=hint))
+        except Exception as error:  # whatever it is, it is what the doctor was asked for
+            name, found = check.__name__.strip("_"), f"unexpected {type(error).__name__}: {error}"
+            hint = "Please report it with what `doctor --json` prints."
+            findings.append(Finding(name=name, status=ERROR, found=found, hint=hint))
     return Diagnosis(findings=tuple(findings))
 
 
@@ -66,12 +63,9 @@ def _interpreter() -> Iterator[Finding]:
 
 
 def _packages() -> Iterator[Finding]:
-    for name in PACKAGES:
-        try:
-            yield Finding(name=f"package {name}", status=OK, found=version(name))
-        except PackageNotFoundError:
-            hint = "Run vendor_install.py, or install the [pipeline] packages here."
-            yield Finding(name=f"package {name}", status=ERROR, found="not installed", hint=hint)
+    from .package_check import check_packages
+
+    yield from check_packages()
 
 
 def _devices() -> Iterator[Finding]:
@@ -81,14 +75,30 @@ def _devices() -> Iterator[Finding]:
 
     devices = available_devices()
     found = f"{', '.join(devices)}; torch {torch.__version__}, {torch.get_num_threads()} threads"
+    driver = _nvidia_driver()
+    found += f"; NVIDIA driver {driver}" if driver else ""
     if torch.cuda.is_available():
         free, total = torch.cuda.mem_get_info()
         found += f"; {torch.cuda.get_device_name()}, {free / 1e9:.1f} of {total / 1e9:.1f} GB free"
-    elif shutil.which("nvidia-smi"):
+    elif driver:
         hint = "Update NVIDIA's driver, and install again with --device cuda."
         yield Finding(name="devices", status=WARNING, found=found, hint=hint)
         return
     yield Finding(name="devices", status=OK, found=found)
+
+
+def _nvidia_driver() -> str:
+    """Its version as `nvidia-smi` tells it; empty: there is none, or no card that it knows of."""
+    query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    needed = {name: os.environ[name] for name in _DRIVER_VARIABLES if name in os.environ}
+    try:
+        answer = subprocess.check_output(
+            query, text=True, timeout=60, stderr=subprocess.DEVNULL, env=needed
+        )
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return ""
+    version = answer.split("\n")[0].strip()
+    return version if re.fullmatch(r"\d[\w.]*", version) else ""
 
 
 def _memory() -> Iterator[Finding]:

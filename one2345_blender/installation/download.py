@@ -18,8 +18,15 @@ from ..contracts.job_folder import atomic_write, prepare_output_dir
 from ..contracts.messages import Message
 from ..contracts.preset_location import user_presets_folder
 from .hub import Hub
-from .published_weights import PUBLISHED
-from .weights_record import FileRecord, SourceRecord, checked, read_records, write_records
+from .published_weights import PUBLISHED, agreed
+from .weights_record import (
+    WEIGHTS_JSON,
+    FileRecord,
+    SourceRecord,
+    checked,
+    read_records,
+    write_records,
+)
 
 STAGES = ("look_up", "download", "import")
 LICENCES_TXT = "LICENCES.txt"
@@ -228,19 +235,31 @@ def _delete(folder: Path, *, successor: Path | None = None) -> int:
 
 
 def _erase(folder: Path) -> int:
-    """Delete a folder, if it is there; the bytes that this frees."""
+    """Delete a folder, if it is there; the bytes that this frees: what the cache that all programs
+    share holds under another name stays.
+    """
     if not folder.is_dir():
         return 0
-    freed_bytes = _folder_bytes(folder)
+    found = [path.lstat() for path in folder.rglob("*") if not path.is_dir()]
+    freed_bytes = sum(file.st_size for file in found if file.st_nlink == 1)
     shutil.rmtree(folder)
     return freed_bytes
 
 
 def _look_up(preset: str, folder: Path, given: Path | None, hub: Hub) -> tuple[SourceRecord, ...]:
     """What is known of the files from before; else what the hub says."""
-    records = read_records(folder) or (read_records(given) if given else None) or ()
-    known = {record.repo_id: record for record in records}
-    return tuple(known.get(s.repo_id) or hub.look_up(s) for s in PUBLISHED[preset])
+    origin, records = folder, read_records(folder)
+    hint = "Remove the weights and download them again."
+    if records is None and given is not None:
+        origin, records = given, read_records(given)
+        hint = f"Give a folder that `download` has made, or delete {WEIGHTS_JSON} in it."
+    known = {record.repo_id: record for record in records or ()}
+    return tuple(
+        agreed(known[source.repo_id], source, origin=str(origin / WEIGHTS_JSON), hint=hint)
+        if source.repo_id in known
+        else hub.look_up(source)
+        for source in PUBLISHED[preset]
+    )
 
 
 def _lock(preset: str) -> Path:

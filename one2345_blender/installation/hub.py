@@ -6,6 +6,8 @@ The library's own download starts anew in every process; its `http_get` can go o
 
 from __future__ import annotations
 
+import io
+import logging
 import os
 import re
 import time
@@ -22,12 +24,13 @@ from huggingface_hub.utils import build_hf_headers
 from tqdm import tqdm
 
 from ..contracts.errors import CheckpointError, DownloadError, OfflineError, OutputError
-from .published_weights import Source, needed_files
+from .published_weights import Source, agreed, needed_files
 from .weights_record import FileRecord, SourceRecord, checked
 
 TRIES = 3
 """Of a whole file, each of which the library repeats a few times where the connection breaks."""
 _MAX_WAIT_S = 4.0
+LIBRARY_LOGGER = "huggingface_hub"
 constants.HF_HUB_DISABLE_TELEMETRY = True  # nothing is asked of the hub but what was asked of us
 
 if TYPE_CHECKING:
@@ -70,12 +73,11 @@ class Hub:
                 )
             declared = (info.card_data or {}).get("license")
             licence = source.licence + (f"; the repository declares {declared}" if declared else "")
-            return SourceRecord(
-                repo_id=source.repo_id,
-                commit=str(info.sha),
-                licence=licence,
-                files=tuple(files),
-            )
+        record = SourceRecord(
+            repo_id=source.repo_id, commit=str(info.sha), licence=licence, files=tuple(files)
+        )
+        hint = "Check HF_ENDPOINT and the connection: something else answers for the hub."
+        return agreed(record, source, origin=without_credentials(self._endpoint), hint=hint)
 
     def cached(self, record: SourceRecord, file: FileRecord) -> Path | None:
         """The file in the cache that all programs on this machine share, if it is there."""
@@ -127,7 +129,7 @@ class Hub:
             part.unlink()
             have = 0
         url = hf_hub_url(record.repo_id, file.path, revision=record.commit, endpoint=self._endpoint)
-        with _errors_named(url), part.open("ab") as stream:
+        with _errors_named(url), _Bounded(part, file.size_bytes) as stream:
             http_get(
                 url,
                 stream,
@@ -136,6 +138,39 @@ class Hub:
                 expected_size=file.size_bytes,
                 tqdm_class=_progress_class(on_bytes),
             )
+
+
+class _Bounded(io.BufferedWriter):
+    """Appends to a file, up to a size: who sends more sends something else, or without end."""
+
+    def __init__(self, path: Path, max_bytes: int) -> None:
+        super().__init__(io.FileIO(path, "ab"))
+        self._path, self._max_bytes = path, max_bytes
+
+    def write(self, chunk: Any, /) -> int:
+        """As ever.
+
+        Raises:
+            DownloadError: There would be more than there may be.
+        """
+        if self.tell() + len(chunk) > self._max_bytes:
+            raise DownloadError(
+                f"Expected {self._max_bytes} bytes for {self._path.name}, more came.",
+                hint="Check HF_ENDPOINT and the connection, and run the same again.",
+            )
+        return super().write(chunk)
+
+
+class _WithoutCredentials(logging.Filter):
+    """The library tells addresses as they are."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = without_credentials(record.getMessage()), None
+        return True
+
+
+for _handler in logging.getLogger(LIBRARY_LOGGER).handlers:
+    _handler.addFilter(_WithoutCredentials())
 
 
 def refuse_offline(purpose: str) -> None:

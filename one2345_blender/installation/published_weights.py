@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from ..contracts.errors import CheckpointError
+from .weights_record import SourceRecord
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +25,11 @@ class Source:
     """What `import_checkpoint` takes: a path in the repository, `.` for its folder."""
     licence: str
     holds: str
+
+    @property
+    def is_pinned(self) -> bool:
+        """`revision` is a commit, whose files cannot change."""
+        return re.fullmatch(r"[0-9a-f]{40}", self.revision) is not None
 
 
 def _component(folder: str, file: str) -> tuple[tuple[str, ...], ...]:
@@ -90,3 +97,28 @@ def needed_files(source: Source, available: Sequence[str]) -> list[str]:
             )
         needed.append(matches[0])
     return needed
+
+
+def agreed(record: SourceRecord, source: Source, *, origin: str, hint: str) -> SourceRecord:
+    """What somebody says of a source, so far as it is asked for.
+
+    Args:
+        origin: Who says it.
+        hint: What to do if that cannot be.
+
+    Raises:
+        CheckpointError: It is of another commit than the one that is pinned, or a needed file is
+            missing.
+    """
+    if source.is_pinned and record.commit != source.revision:
+        raise CheckpointError(
+            f"{origin}: expected {source.repo_id} at the commit {source.revision}, got "
+            f"{record.commit!r}.",
+            hint=hint,
+        )
+    known = {file.path: file for file in record.files}
+    try:
+        needed = needed_files(source, list(known))
+    except CheckpointError as error:
+        raise CheckpointError(f"{origin}: {error.message}", hint=hint) from error
+    return replace(record, files=tuple(known[path] for path in needed))

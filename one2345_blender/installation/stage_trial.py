@@ -52,7 +52,8 @@ def try_each_stage() -> Iterator[Finding]:
             convert_image(spec, models=ModelCache(), on_event=on_event)
         except Exception as error:  # whatever it is, it is what the doctor was asked for
             failure = error
-    ends = [start for _, start in began[1:]] + [time.perf_counter()]
+    now = time.perf_counter()
+    ends = [start for _, start in began[1:]] + [now] * bool(began)
     for (stage, start), end in zip(began, ends, strict=True):
         if failure is not None and stage == began[-1][0]:
             yield _failed(stage, failure)

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from ..contracts.bounded_file import read_bounded
 from ..contracts.errors import CheckpointError
 from ..contracts.job_folder import atomic_write
 
@@ -66,7 +67,7 @@ def read_records(folder: Path) -> tuple[SourceRecord, ...] | None:
     """
     path = folder / WEIGHTS_JSON
     try:
-        sources = json.loads(path.read_text(encoding="utf-8"))["sources"]
+        sources = json.loads(read_bounded(path))["sources"]
         return tuple(
             SourceRecord(
                 repo_id=str(source["repo_id"]),

@@ -19,6 +19,7 @@ from diffusers import DDIMScheduler
 from safetensors import SafetensorError
 from torch import nn
 
+from ..contracts.bounded_file import read_bounded
 from ..contracts.errors import CheckpointError, OptionError, OutputError
 from ..contracts.job import FAST_SAMPLER
 from ..contracts.job_folder import prepare_output_dir
@@ -64,16 +65,12 @@ def import_checkpoint(source: Path, output_dir: Path, config_json: Path | None =
     for name, part in parts.items():
         _save_part(part, output_dir / name)
     index_path = output_dir / MODEL_INDEX
-    index: dict[str, Any] = (
-        json.loads(index_path.read_text(encoding="utf-8")) if index_path.is_file() else {}
-    )
+    index = _read_index(index_path)
     index |= {"_class_name": "One2345Pipeline", "_diffusers_version": diffusers.__version__}
     index.setdefault("sampler", FAST_SAMPLER)
     index |= {name: _library_and_class(part) for name, part in parts.items()}
     if SEGMENTER not in index:
-        shutil.copytree(
-            packaged_preset("embedded") / SEGMENTER, output_dir / SEGMENTER, dirs_exist_ok=True
-        )
+        _copy_part(packaged_preset("embedded") / SEGMENTER, output_dir / SEGMENTER)
         index[SEGMENTER] = ["one2345_blender.pipeline.segmenter", "ForegroundSegmenter"]
     files = {"preset": str(output_dir), "model_index": write_json(index_path, index)}
     return JobResult(files=files, report={"source": str(source), "networks": sorted(parts)})
@@ -83,10 +80,38 @@ def _save_part(part: Any, folder: Path) -> None:
     try:
         part.save_pretrained(folder)
     except (OSError, SafetensorError) as error:
-        raise OutputError(
-            f"Could not write {folder}: {error}.",
-            hint="Check free space and permissions of the output folder.",
+        raise _unwritable(folder, error) from error
+
+
+def _copy_part(source: Path, folder: Path) -> None:
+    try:
+        shutil.copytree(source, folder, dirs_exist_ok=True)
+    except shutil.Error as error:  # one line for each file
+        raise _unwritable(folder, error.args[0][0][-1]) from error
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+
+
+def _unwritable(folder: Path, error: Exception | str) -> OutputError:
+    return OutputError(
+        f"Could not write {folder}: {error}.",
+        hint="Check free space and permissions of the output folder.",
+    )
+
+
+def _read_index(path: Path) -> dict[str, Any]:
+    """What the folder is already; empty: it is new."""
+    if not path.exists():
+        return {}
+    try:
+        index = json.loads(read_bounded(path))
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(
+            f"{path} cannot be read: {error}", hint="Choose a new folder."
         ) from error
+    if not isinstance(index, dict):
+        raise CheckpointError(f"Expected an object in {path}.", hint="Choose a new folder.")
+    return index
 
 
 def _read_parts(source: Path, config_json: Path | None) -> dict[str, Any]:
@@ -126,8 +151,8 @@ def _read_sizes(config_json: Path | None) -> Mapping[str, Any]:
     if config_json is None:
         return ORIGINAL_NETWORKS
     try:
-        sizes = json.loads(config_json.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        sizes = json.loads(read_bounded(config_json))
+    except (OSError, ValueError, RecursionError) as error:
         raise OptionError(
             f"config: {config_json} cannot be read: {error}", hint="Give a JSON file of sizes."
         ) from error

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 
+from ..contracts.bounded_file import read_bounded
 from ..contracts.errors import CheckpointError
 from .device_memory import release_unused
 from .devices import diffusion_dtype, resolve_device
@@ -111,9 +112,9 @@ def _has_reconstruction(folder: Path) -> bool:
     """
     path = folder / MODEL_INDEX
     try:
-        index = json.loads(path.read_text(encoding="utf-8"))
+        index = json.loads(read_bounded(path))
         kind = index.get("_class_name")
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}", hint=_HINT) from error
     if kind != One2345Pipeline.__name__:
         raise CheckpointError(

@@ -28,12 +28,17 @@ pytestmark = pytest.mark.blender
 
 
 @pytest.fixture(scope="module")
-def archive_names(tmp_path_factory: pytest.TempPathFactory) -> list[PurePosixPath]:
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     output_dir = tmp_path_factory.mktemp("dist")
     command = [sys.executable, "scripts/build_extension.py", "--output-dir", str(output_dir)]
     finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert finished.returncode == 0, finished.stdout + finished.stderr
     (archive,) = output_dir.glob("*.zip")
+    return archive
+
+
+@pytest.fixture(scope="module")
+def archive_names(archive: Path) -> list[PurePosixPath]:
     with zipfile.ZipFile(archive) as opened:
         return [PurePosixPath(name) for name in opened.namelist()]
 
@@ -50,3 +55,23 @@ def test_package_holds_the_rooms_that_users_run(archive_names: list[PurePosixPat
 def test_no_build_products(archive_names: list[PurePosixPath]) -> None:
     assert not [path for path in archive_names if "__pycache__" in path.parts]
     assert not [path for path in archive_names if path.suffix in {".pyc", ".zip", ".log", ".blend"}]
+
+
+@pytest.mark.preset
+@pytest.mark.torch
+def test_the_doctor_knows_each_byte_of_the_weights(archive: Path, tmp_path: Path) -> None:
+    from one2345_blender.contracts.errors import CheckpointError
+    from one2345_blender.installation.preset_check import check_preset
+
+    with zipfile.ZipFile(archive) as opened:
+        opened.extractall(tmp_path)
+    preset = tmp_path / "one2345_blender" / "pipeline" / "presets" / "embedded"
+    weights = sorted(preset.rglob("*.safetensors"))
+    assert f"{len(weights)} files with the right SHA-256" in check_preset(preset)
+    with weights[-1].open("r+b") as file:
+        file.seek(-1, 2)
+        last = file.read(1)
+        file.seek(-1, 2)
+        file.write(bytes([last[0] ^ 1]))
+    with pytest.raises(CheckpointError, match="SHA-256"):
+        check_preset(preset)

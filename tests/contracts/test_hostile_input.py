@@ -183,6 +183,15 @@ def test_an_endless_transforms_json_is_refused_unread(posed_folder: Path) -> Non
         read_transforms(posed_folder)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="symbolic links, devices")
+def test_a_transforms_json_that_leads_to_a_device_is_refused(posed_folder: Path) -> None:
+    """Its size is 0, and it has no end."""
+    (posed_folder / "transforms.json").unlink()
+    (posed_folder / "transforms.json").symlink_to("/dev/zero")
+    with pytest.raises(PosedImagesError, match="no plain file"):
+        read_transforms(posed_folder)
+
+
 def npz(arrays: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> bytes:
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", compression) as archive:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import struct
 from collections.abc import Callable
@@ -51,6 +52,59 @@ def test_every_stage_is_tried_and_the_report_is_json(capsys: pytest.CaptureFixtu
     assert tried == [f"stage {stage}" for stage in STAGES]
 
 
+def test_a_conversion_that_fails_before_its_first_stage_is_a_finding(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*arguments: object, **options: object) -> None:
+        raise MemoryError("the picture")
+
+    monkeypatch.setattr("one2345_blender.installation.stage_trial.convert_image", fail)
+    findings = by_name(examine().findings)
+    assert findings["stage load_models"].status == ERROR
+    assert "MemoryError: the picture" in findings["stage load_models"].found
+
+
+def test_packages_of_other_versions_and_what_they_lack_are_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = tmp_path / "pyproject.toml"
+    monkeypatch.setattr("one2345_blender.installation.package_check.PROJECT_FILE", project)
+    asked = ["torch==1.0", "numpy", "no-such-package==3", "needy", "picky"]
+    project.write_text(f"[project.optional-dependencies]\npipeline = {json.dumps(asked)}")
+    for name, needs in (("needy", "another-that-is-not-there"), ("picky", "numpy<1")):
+        metadata = tmp_path / f"{name}-1.0.dist-info" / "METADATA"
+        metadata.parent.mkdir()
+        metadata.write_text(
+            f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\nRequires-Dist: {needs}\n"
+        )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    findings = by_name(examine(try_stages=False).findings)
+    assert (
+        findings["package torch"].status == WARNING and "==1.0" in findings["package torch"].found
+    )
+    assert findings["package numpy"].status == OK
+    assert findings["package no-such-package"].status == ERROR
+    beneath = findings["packages that they need"]
+    assert beneath.status == ERROR
+    assert "another-that-is-not-there is missing, which needy needs" in beneath.found
+    assert "but picky needs <1" in beneath.found
+    project.unlink()
+    assert by_name(examine(try_stages=False).findings)["packages"].status == ERROR
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a shell script stands in for NVIDIA's tool")
+@pytest.mark.parametrize(("answer", "told"), [("580.65.06", True), ("No devices", False)])
+def test_the_driver_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str, told: bool
+) -> None:
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text(f"#!/bin/sh\necho '{answer}'\n")
+    tool.chmod(0o700)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    devices = by_name(examine(try_stages=False).findings)["devices"]
+    assert (f"NVIDIA driver {answer}" in devices.found) == told
+
+
 @pytest.fixture
 def preset(tiny_preset: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(tiny_preset, tmp_path / "preset"))
@@ -90,6 +144,11 @@ def part_elsewhere(preset: Path) -> None:
     path.write_text(json.dumps({"../../etc": ["a", "b"]}))
 
 
+def index_without_end(preset: Path) -> None:
+    (preset / "model_index.json").unlink()
+    (preset / "model_index.json").symlink_to("/dev/zero")
+
+
 def index_that_is_no_json(preset: Path) -> None:
     (preset / "model_index.json").write_bytes(b"[" * 100_000)
 
@@ -103,6 +162,9 @@ def index_that_is_no_json(preset: Path) -> None:
         missing_part,
         part_elsewhere,
         index_that_is_no_json,
+        pytest.param(
+            index_without_end, marks=pytest.mark.skipif(os.name == "nt", reason="devices")
+        ),
     ],
 )
 def test_a_damaged_preset_is_found(

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,17 @@ from fault_server import Fault, FaultServer
 
 pytest.importorskip("huggingface_hub")
 
-from small_hub import LARGE_BYTES, LARGE_URL, PRESET, REPO, assert_whole, fetch, hub_files, serve
+from small_hub import (
+    LARGE,
+    LARGE_BYTES,
+    LARGE_URL,
+    PRESET,
+    REPO,
+    assert_whole,
+    fetch,
+    hub_files,
+    serve,
+)
 
 from one2345_blender.contracts.errors import (
     CheckpointError,
@@ -36,7 +47,7 @@ from one2345_blender.installation.published_weights import PUBLISHED
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_a_full_disk_is_found_before_or_while_it_fills(
+def test_a_disk_that_is_too_small_is_found_before(
     hub_server: FaultServer,
     small_disk: Callable[[int], Path],
     monkeypatch: pytest.MonkeyPatch,
@@ -45,6 +56,39 @@ def test_a_full_disk_is_found_before_or_while_it_fills(
     monkeypatch.setenv("ONE2345_PRESETS", str(disk / "presets"))
     with pytest.raises(OutputError, match="free"):
         fetch(hub_server)
+
+
+def test_a_disk_that_something_else_fills_meanwhile_is_one_clear_error(
+    hub_server: FaultServer,
+    small_disk: Callable[[int], Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    disk = small_disk(3 * LARGE_BYTES)
+    monkeypatch.setenv("ONE2345_PRESETS", str(disk / "presets"))
+
+    def fill(event: dict[str, Any]) -> None:
+        if event["type"] == "progress" and not (disk / "others").exists():
+            with (disk / "others").open("wb", buffering=0) as file, suppress(OSError):
+                while file.write(bytes(4096)):
+                    pass
+
+    with pytest.raises(OutputError, match="No space") as caught:
+        download(PRESET, hub=Hub(hub_server.url), emit=fill)
+    assert "Free some space" in caught.value.hint
+    assert len(hub_server.gets(LARGE_URL)) <= 1 and not list(disk.rglob("*.safetensors"))
+    (disk / "others").unlink()
+    assert_whole(fetch(hub_server)[0])
+
+
+def test_what_another_name_keeps_on_the_disk_is_not_freed(
+    hub_server: FaultServer, tmp_path: Path
+) -> None:
+    """The cache that all programs share has them too, and keeps them."""
+    result, _ = fetch(hub_server)
+    cached = tmp_path / "cached"
+    cached.hardlink_to(result.files[f"{REPO}/{LARGE}"])
+    assert 0 < remove(PRESET).report["freed_bytes"] < LARGE_BYTES
+    assert cached.stat().st_size == LARGE_BYTES
 
 
 def test_room_for_the_preset_is_looked_for_before_hours_of_download(

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -61,6 +62,13 @@ def test_damaged_records(tmp_path: Path, document: Any, data: st.DataObject) -> 
                 assert file.sha256 or file.git_sha1
     except CheckpointError:
         pass
+
+
+@pytest.mark.skipif(os.name == "nt", reason="symbolic links, devices")
+def test_a_record_that_leads_to_a_device_is_refused(tmp_path: Path) -> None:
+    (tmp_path / WEIGHTS_JSON).symlink_to("/dev/zero")
+    with pytest.raises(CheckpointError, match="no plain file"):
+        read_records(tmp_path)
 
 
 @pytest.mark.parametrize("size_bytes", [float("nan"), float("inf"), -1, True, 3.0])

@@ -211,13 +211,26 @@ def test_a_folder_is_not_imported_into_itself(preset: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits the size of files as Linux does")
-def test_a_disk_that_is_full_is_an_error_that_says_so(preset: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("part", "max_file_bytes"), [("reconstruction", 100_000), ("segmenter", 20_000_000)]
+)
+def test_a_disk_that_is_full_is_an_error_that_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str, max_file_bytes: int
+) -> None:
     import resource
 
+    packaged = tmp_path / "packaged"
+    (packaged / "segmenter").mkdir(parents=True)
+    (packaged / "segmenter" / "large.safetensors").write_bytes(bytes(20_000_001))
+    monkeypatch.setattr(
+        "one2345_blender.pipeline.import_checkpoint.packaged_preset", lambda name: packaged
+    )
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (max_file_bytes, limits[1]))
     try:
-        with pytest.raises(OutputError, match=r"Could not write .*reconstruction") as caught:
+        with pytest.raises(
+            OutputError, match=rf"Could not write .*{part}: .*File too large"
+        ) as caught:
             import_checkpoint(RECONSTRUCTION_PTH, tmp_path / "preset")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

@@ -17,6 +17,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import nn
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
+from ...contracts.bounded_file import read_bounded
 from ...contracts.errors import CheckpointError
 from ..checkpoint_file import read_checkpoint_file
 from .camera_projection import CAMERA_DIM, CLIPCameraProjection
@@ -68,8 +69,8 @@ def read_published_folder(folder: Path) -> dict[str, nn.Module]:
 
 def _read_config(folder: Path) -> dict[str, Any]:
     try:
-        return dict(json.loads((folder / "config.json").read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
+        return dict(json.loads(read_bounded(folder / "config.json")))
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise CheckpointError(f"{folder / 'config.json'}: {error}", hint=_HINT) from error
 
 
