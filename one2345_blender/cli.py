@@ -11,16 +11,15 @@ import argparse
 import json
 import sys
 import tempfile
-import traceback
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from .contracts.errors import Cancelled, One2345Error, OptionError
+from .contracts.errors import Cancelled, One2345Error, OptionError, OutputError
 from .contracts.job import DEVICES, MAX_SEED, PRESETS, SAMPLERS, JobSpec
-from .contracts.job_folder import TRACEBACK_TXT
+from .contracts.job_folder import write_traceback
 from .installation.commands import add_installation_commands
 from .version import __version__
 
@@ -380,14 +379,10 @@ def _whole_number(low: int, high: int) -> Callable[[str], int]:
 
 def _write_traceback(output_dir: Path | None) -> Path:
     """The traceback being handled, beside the results where that is possible."""
-    folder = (
-        output_dir
-        if output_dir and output_dir.is_dir()
-        else Path(tempfile.mkdtemp(prefix="one2345-"))
-    )
-    path = folder.absolute() / TRACEBACK_TXT
-    path.write_text(traceback.format_exc(), encoding="utf-8")
-    return path
+    if output_dir and output_dir.is_dir():
+        with suppress(OutputError):
+            return write_traceback(output_dir.absolute())
+    return write_traceback(Path(tempfile.mkdtemp(prefix="one2345-")))
 
 
 def _say_error(message: str, hint: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,6 +41,41 @@ def prepare_output_dir(folder: Path) -> None:
             f"Expected a folder that can be written to, but {folder}: {error.strerror or error}.",
             hint=hint,
         ) from error
+
+
+def folder_within(folder: Path, name: str) -> Path:
+    """The folder of that name in a job's folder, made if it is not there.
+
+    Raises:
+        OutputError: It cannot be made, or is a link that leads elsewhere.
+    """
+    inside = folder / name
+    try:
+        inside.mkdir(parents=True, exist_ok=True)
+        leads_elsewhere = inside.resolve() != folder.resolve() / name
+    except OSError as error:
+        raise OutputError(
+            f"Could not make the folder {inside}: {error.strerror or error}.",
+            hint="Check free space and permissions of the output folder.",
+        ) from error
+    if leads_elsewhere:
+        raise OutputError(
+            f"Expected a folder at {inside}, got a link to {inside.resolve()}.",
+            hint="Delete that link, or choose another output folder.",
+        )
+    return inside
+
+
+def write_traceback(folder: Path) -> Path:
+    """The traceback of the exception that is being handled, in a file of a job's folder.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    path = folder / TRACEBACK_TXT
+    with atomic_write(path) as file:
+        file.write(traceback.format_exc().encode("utf-8", "backslashreplace"))
+    return path
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from pickle import UnpicklingError  # noqa: TID251 - to name the refusal
 from typing import Any
+from zipfile import ZIP_STORED, BadZipFile, ZipFile
 
 import torch
 from safetensors import SafetensorError
@@ -51,6 +52,7 @@ def read_checkpoint_file(path: Path, *, hint: str) -> dict[str, Any]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
+        _refuse_packed(path, hint)
         with torch.serialization.safe_globals(_stand_ins(path, hint)):
             checkpoint = torch.load(  # noqa: TID251 - the one place; tensors only
                 path, map_location="cpu", weights_only=True, mmap=True
@@ -60,13 +62,33 @@ def read_checkpoint_file(path: Path, *, hint: str) -> dict[str, Any]:
             f"{path.name} is not a plain file of tensors; it may carry code and was not opened.",
             hint=hint,
         ) from error
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, SafetensorError) as error:
+    except (
+        *(OSError, RuntimeError, EOFError, ValueError, KeyError),
+        *(SafetensorError, BadZipFile),
+    ) as error:
         raise CheckpointError(f"{path.name} cannot be read: {error}", hint=hint) from error
     if not isinstance(checkpoint, Mapping):
         raise CheckpointError(
             f"{path.name}: expected a dict of tensors, got {type(checkpoint).__name__}.", hint=hint
         )
     return dict(checkpoint)
+
+
+def _refuse_packed(path: Path, hint: str) -> None:
+    """PyTorch stores tensors as they are; what has to be unpacked can be of any size.
+
+    Raises:
+        CheckpointError: An entry is compressed.
+        BadZipFile: It is no zip file.
+    """
+    with ZipFile(path) as archive:
+        for entry in archive.infolist():
+            if entry.compress_type != ZIP_STORED or entry.file_size != entry.compress_size:
+                raise CheckpointError(
+                    f"{path.name}: {entry.filename[:100]!r} is compressed, which PyTorch never "
+                    "does; it was not opened.",
+                    hint=hint,
+                )
 
 
 def _stand_ins(path: Path, hint: str) -> list[StandIn]:

@@ -35,6 +35,7 @@ class JobResult:
     report: dict[str, Any]
 
 
+@memory_errors_named()
 def convert_image(
     spec: JobSpec, *, models: ModelCache, on_event: OnEvent = ignore_events
 ) -> JobResult:
@@ -48,7 +49,7 @@ def convert_image(
     record = JobRecord(on_event)
     prepare_output_dir(spec.output_dir)
     image = read_source_image(spec.image_path)
-    with memory_errors_named(), memory_limited(spec.memory_limit_gb, spec.device):
+    with memory_limited(spec.memory_limit_gb, spec.device):
         record(StageStarted("load_models"))
         pipeline = models.get(spec.preset, spec.device)
         sampler = spec.sampler or pipeline.config.sampler
@@ -95,6 +96,7 @@ def convert_image(
     return JobResult(files=files, report=report)
 
 
+@memory_errors_named()
 def reconstruct_folder(
     folder: Path,
     output_dir: Path,
@@ -118,7 +120,7 @@ def reconstruct_folder(
     record(StageStarted("load_models"))
     reconstruction = load_reconstruction(checkpoint).to(resolve_device(device))
     views = read_posed_images(folder, int(reconstruction.config.image_size_px))
-    with memory_errors_named(), torch.no_grad():
+    with torch.no_grad():
         scale = scene_scale(views.cameras)
         mesh = scale.to_file(
             reconstruct_views(reconstruction, scale.to_method(views), grid_resolution, record)
@@ -138,6 +140,7 @@ def reconstruct_folder(
     return JobResult(files=files, report=report)
 
 
+@memory_errors_named()
 def synthesise_views(
     image_path: Path,
     output_dir: Path,
@@ -165,38 +168,37 @@ def synthesise_views(
     record = JobRecord(on_event)
     prepare_output_dir(output_dir)
     image = read_source_image(image_path)
-    with memory_errors_named():
-        record(StageStarted("load_models"))
-        pipeline = models.get(preset, device)
-        record(StageStarted("foreground"))
-        foreground = pipeline.prepare(image)
-        record(StageStarted("views_stage1"))
-        names = [
-            f"azimuth{azimuth:+g}_elevation{elevation:+g}"
-            for azimuth, elevation in zip(d_azimuth_deg, d_elevation_deg, strict=True)
-        ]
-        offsets = [
-            PoseOffset(-elevation, azimuth)
-            for azimuth, elevation in zip(d_azimuth_deg, d_elevation_deg, strict=True)
-        ]
-        guessed = pipeline.guess(foreground)
-        sampler = sampler or pipeline.config.sampler
-        views = views_in_batches(
-            pipeline.zero123,
-            foreground.rgb[None],
-            [o.d_polar_deg for o in offsets],
-            [o.d_azimuth_deg for o in offsets],
-            guess_rgb=None if guessed is None else guessed.views(offsets),
-            generators=[view_generator(seed, name) for name in names],
-            num_inference_steps=num_inference_steps or pipeline.default_steps(sampler)[0],
-            guidance_scale=(
-                pipeline.config.guidance_scale if guidance_scale is None else guidance_scale
-            ),
-            sampler=sampler,
-            limit=BatchLimit(),
-            on_step=lambda step, steps: record(StepDone("views_stage1", step, steps)),
-            on_event=record,
-        )
+    record(StageStarted("load_models"))
+    pipeline = models.get(preset, device)
+    record(StageStarted("foreground"))
+    foreground = pipeline.prepare(image)
+    record(StageStarted("views_stage1"))
+    names = [
+        f"azimuth{azimuth:+g}_elevation{elevation:+g}"
+        for azimuth, elevation in zip(d_azimuth_deg, d_elevation_deg, strict=True)
+    ]
+    offsets = [
+        PoseOffset(-elevation, azimuth)
+        for azimuth, elevation in zip(d_azimuth_deg, d_elevation_deg, strict=True)
+    ]
+    guessed = pipeline.guess(foreground)
+    sampler = sampler or pipeline.config.sampler
+    views = views_in_batches(
+        pipeline.zero123,
+        foreground.rgb[None],
+        [o.d_polar_deg for o in offsets],
+        [o.d_azimuth_deg for o in offsets],
+        guess_rgb=None if guessed is None else guessed.views(offsets),
+        generators=[view_generator(seed, name) for name in names],
+        num_inference_steps=num_inference_steps or pipeline.default_steps(sampler)[0],
+        guidance_scale=(
+            pipeline.config.guidance_scale if guidance_scale is None else guidance_scale
+        ),
+        sampler=sampler,
+        limit=BatchLimit(),
+        on_step=lambda step, steps: record(StepDone("views_stage1", step, steps)),
+        on_event=record,
+    )
     files = {
         name: write_png(output_dir / f"{name}.png", view)
         for name, view in zip(names, views, strict=True)

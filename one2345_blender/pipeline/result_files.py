@@ -12,7 +12,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..contracts.cameras import PosedImages
-from ..contracts.job_folder import MESH_GLB, MESH_NPZ, MESH_PLY, VIEWS_DIR, atomic_write
+from ..contracts.job_folder import (
+    MESH_GLB,
+    MESH_NPZ,
+    MESH_PLY,
+    VIEWS_DIR,
+    atomic_write,
+    folder_within,
+)
 from ..contracts.mesh import ColoredMesh, save_npz
 from ..contracts.transforms_json import write_transforms
 from .mesh_files import write_glb, write_ply
@@ -55,8 +62,9 @@ def write_photo(path: Path, image: NDArray[np.uint8]) -> str:
 
 def write_views(folder: Path, views: PosedImages) -> None:
     """The views' pictures, in `folder/views`."""
+    views_dir = folder_within(folder, VIEWS_DIR)
     for name, rgb in zip(views.cameras.names, views.rgb, strict=True):
-        write_png(folder / VIEWS_DIR / f"{name}.png", rgb)
+        write_png(views_dir / f"{name}.png", rgb)
 
 
 def write_cameras(folder: Path, views: PosedImages) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..contracts.errors import Cancelled
-from ..contracts.job_folder import atomic_write
+from ..contracts.job_folder import atomic_write, folder_within
 from ..contracts.messages import Message
 from ..contracts.preview_file import save_preview
 from ..contracts.progress import (
@@ -35,7 +35,7 @@ class JobEvents:
         cancel: threading.Event,
     ) -> None:
         self._job_id = job_id
-        self._previews_dir = output_dir / PREVIEWS_DIR
+        self._output_dir = output_dir
         self._send = send
         self._cancel = cancel
         self._last_progress_s = 0.0
@@ -74,7 +74,7 @@ class JobEvents:
         return True
 
     def _write_preview(self, view: ViewReady) -> Path:
-        path = self._previews_dir / f"{view.name}.npy"
+        path = folder_within(self._output_dir, PREVIEWS_DIR) / f"{view.name}.npy"
         with atomic_write(path) as file:
             save_preview(view.rgb, file)
         return path

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..contracts.errors import Cancelled, EnvironmentMissingError, One2345Error
+from ..contracts.errors import Cancelled, EnvironmentMissingError, One2345Error, OutputError
 from ..contracts.job import JobSpec
-from ..contracts.job_folder import TRACEBACK_TXT, prepare_output_dir
+from ..contracts.job_folder import prepare_output_dir, write_traceback
 from ..contracts.messages import Message
 
 if TYPE_CHECKING:
@@ -120,9 +120,7 @@ def _write_traceback(output_dir: Path | None) -> str | None:
     written (it is in the log as well)."""
     if output_dir is None:
         return None
-    path = output_dir / TRACEBACK_TXT
     try:
-        path.write_text(traceback.format_exc(), encoding="utf-8")
-    except OSError:
+        return str(write_traceback(output_dir))
+    except OutputError:
         return None
-    return str(path)

@@ -13,7 +13,12 @@ from hypothesis import strategies as st
 
 from one2345_blender.contracts.errors import OptionError, OutputError, ProtocolError
 from one2345_blender.contracts.job import JobSpec
-from one2345_blender.contracts.job_folder import atomic_write, prepare_output_dir
+from one2345_blender.contracts.job_folder import (
+    atomic_write,
+    folder_within,
+    prepare_output_dir,
+    write_traceback,
+)
 from one2345_blender.contracts.mesh import ColoredMesh, load_npz, save_npz
 from one2345_blender.contracts.messages import COMMANDS, EVENTS, decode_line, encode_line
 
@@ -139,6 +144,33 @@ def test_a_link_that_waits_in_the_folder_is_not_written_through(tmp_path, name):
     assert victim.read_text() == "years of work"
     assert [path.name for path in folder.iterdir()] == ["mesh.npz"]
     assert not (folder / "mesh.npz").is_symlink()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="symbolic links")
+def test_a_traceback_is_not_written_through_a_link(tmp_path):
+    victim = tmp_path / "thesis.txt"
+    victim.write_text("years of work")
+    folder = tmp_path / "job"
+    folder.mkdir()
+    (folder / "traceback.txt").symlink_to(victim)
+    try:
+        raise KeyError("a bug \ud800")
+    except KeyError:
+        path = write_traceback(folder)
+    assert victim.read_text() == "years of work"
+    assert "KeyError" in path.read_text() and not path.is_symlink()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="symbolic links")
+def test_a_folder_that_leads_elsewhere_is_refused(tmp_path):
+    elsewhere, folder = tmp_path / "elsewhere", tmp_path / "job"
+    elsewhere.mkdir()
+    assert folder_within(folder, "views").is_dir() and folder_within(folder, "views").is_dir()
+    (folder / "previews").symlink_to(elsewhere)
+    with pytest.raises(OutputError, match=r"got a link to .*elsewhere"):
+        folder_within(folder, "previews")
+    (tmp_path / "linked").symlink_to(folder)
+    assert folder_within(tmp_path / "linked", "views").is_dir()
 
 
 @pytest.mark.parametrize(

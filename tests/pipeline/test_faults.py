@@ -35,7 +35,9 @@ FORK.set_forkserver_preload(["one2345_blender.pipeline.convert"])
 OnStage = Callable[[str], None]
 
 
-def convert(folder: Path, preset: Path, on_stage: OnStage) -> dict[str, str]:
+def convert(
+    folder: Path, preset: Path, on_stage: OnStage, models: ModelCache | None = None
+) -> dict[str, str]:
     """A tiny conversion; `on_stage` is called as each stage begins."""
 
     def on_event(event: PipelineEvent) -> None:
@@ -55,7 +57,7 @@ def convert(folder: Path, preset: Path, on_stage: OnStage) -> dict[str, str]:
         elevation_deg=20.0,
         device="cpu",
     )
-    return convert_image(spec, models=ModelCache(), on_event=on_event).files
+    return convert_image(spec, models=models or ModelCache(), on_event=on_event).files
 
 
 def die_at_stage(folder: Path, preset: Path, last_stage: str, number: int) -> None:
@@ -96,6 +98,40 @@ def starve(folder: Path, preset: Path, outcome: Path) -> None:
         outcome.write_text(f"{error.code}: {error.hint}")
 
 
+def starve_in_each_stage(folder: Path, preset: Path, outcomes: Path) -> None:
+    """As each stage begins, in one conversion after the other, take all memory that is left."""
+    folder.mkdir()
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    limit = pages * os.sysconf("SC_PAGE_SIZE") + 2_000_000_000
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    models, ended = ModelCache(), {}
+    for last_stage in STAGES:
+
+        def on_stage(stage: str, last_stage: str = last_stage) -> None:
+            hoard = []
+            while stage == last_stage:
+                hoard.append(bytearray(10_000_000))
+
+        try:
+            convert(folder / last_stage, preset, on_stage, models)
+        except Exception as error:
+            ended[last_stage] = getattr(error, "code", repr(error))
+    outcomes.write_text(json.dumps(ended))
+
+
+def starve_while_reading(folder: Path, preset: Path, outcome: Path) -> None:
+    """Allow less memory than the picture has pixels."""
+    folder.mkdir()
+    Image.new("RGB", (6000, 6000)).save(folder.parent / f"{folder.name}.png")
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    limit = pages * os.sysconf("SC_PAGE_SIZE") + 50_000_000
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    try:
+        convert(folder, preset, lambda stage: None)
+    except One2345Error as error:
+        outcome.write_text(f"{error.code}: {error.hint}")
+
+
 def run(target: Callable[..., None], *arguments: object) -> int:
     """The exit status of a process that runs `target`."""
     process = FORK.Process(target=target, args=arguments)
@@ -121,11 +157,11 @@ def assert_nothing_is_half_there(folder: Path, whole_files: dict[str, bytes]) ->
             assert path.read_bytes() == whole_files[str(path.relative_to(folder))], path.name
 
 
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV], ids=lambda n: n.name)
 @pytest.mark.parametrize("stage", STAGES)
 def test_killed_in_any_stage(
-    stage: str, tiny_preset: Path, tmp_path: Path, whole_files: dict[str, bytes]
+    stage: str, number: signal.Signals, tiny_preset: Path, tmp_path: Path
 ) -> None:
-    number = signal.SIGSEGV if STAGES.index(stage) % 2 else signal.SIGKILL
     assert run(die_at_stage, tmp_path / "job", tiny_preset, stage, number) == -number
     assert not [p for p in (tmp_path / "job").rglob("*") if p.is_file()]
 
@@ -155,12 +191,26 @@ def test_a_disk_that_fills_up_while_writing(
     assert_nothing_is_half_there(folder, whole_files)
 
 
-@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="Linux")
-def test_memory_that_runs_out_has_a_name(tiny_preset: Path, tmp_path: Path) -> None:
+needs_linux = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="Linux")
+
+
+@needs_linux
+@pytest.mark.parametrize("target", [starve, starve_while_reading])
+def test_memory_that_runs_out_has_a_name(
+    target: Callable[..., None], tiny_preset: Path, tmp_path: Path
+) -> None:
     outcome = tmp_path / "outcome.txt"
-    assert run(starve, tmp_path / "job", tiny_preset, outcome) == 0
+    assert run(target, tmp_path / "job", tiny_preset, outcome) == 0
     assert outcome.read_text().startswith("out_of_memory") and "resolution" in outcome.read_text()
     assert not (tmp_path / "job" / "mesh.npz").exists()
+
+
+@needs_linux
+def test_memory_that_runs_out_has_a_name_in_each_stage(tiny_preset: Path, tmp_path: Path) -> None:
+    outcomes = tmp_path / "outcomes.json"
+    assert run(starve_in_each_stage, tmp_path / "jobs", tiny_preset, outcomes) == 0
+    assert json.loads(outcomes.read_text()) == dict.fromkeys(STAGES, "out_of_memory")
+    assert not list((tmp_path / "jobs").rglob("mesh.npz"))
 
 
 def test_an_allocation_that_torch_refuses_has_a_name() -> None:
@@ -169,6 +219,18 @@ def test_an_allocation_that_torch_refuses_has_a_name() -> None:
     with pytest.raises(One2345Error) as caught, memory_errors_named():
         torch.ones(2**50)
     assert caught.value.code == "out_of_memory"
+
+
+def test_a_job_folder_whose_views_lead_elsewhere_is_refused(
+    tiny_preset: Path, tmp_path: Path
+) -> None:
+    elsewhere, folder = tmp_path / "elsewhere", tmp_path / "job"
+    elsewhere.mkdir()
+    folder.mkdir()
+    (folder / "views").symlink_to(elsewhere)
+    with pytest.raises(One2345Error, match="got a link"):
+        convert(folder, tiny_preset, lambda stage: None)
+    assert not list(elsewhere.iterdir())
 
 
 def test_a_folder_that_vanishes_meanwhile_is_made_again(

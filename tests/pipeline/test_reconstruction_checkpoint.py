@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,32 @@ def test_files_that_are_no_checkpoints(
         path.write_bytes(content)
     with pytest.raises(CheckpointError):
         load_original_checkpoint(reconstructor, path)
+
+
+def test_a_kernel_without_measure_is_refused_before_it_is_copied(
+    reconstructor: SparseNeuSReconstructor, tmp_path: Path
+) -> None:
+    """One number in the file, strides of 0: 27 petabytes if it were laid out."""
+    checkpoint = original()
+    huge = torch.zeros(1).as_strided((27, 10**7, 10**7), (0, 0, 0))
+    checkpoint["sdf_network_lod0"][KERNEL] = huge
+    torch.save(checkpoint, tmp_path / "huge.pth")
+    assert (tmp_path / "huge.pth").stat().st_size < 10_000_000
+    with pytest.raises(CheckpointError, match="expected shape"):
+        load_original_checkpoint(reconstructor, tmp_path / "huge.pth")
+
+
+def test_compressed_entries_are_refused(
+    reconstructor: SparseNeuSReconstructor, tmp_path: Path
+) -> None:
+    with (
+        zipfile.ZipFile(CHECKPOINT) as whole,
+        zipfile.ZipFile(tmp_path / "packed.pth", "w", zipfile.ZIP_DEFLATED) as packed,
+    ):
+        for entry in whole.infolist():
+            packed.writestr(entry.filename, whole.read(entry))
+    with pytest.raises(CheckpointError, match="is compressed"):
+        load_original_checkpoint(reconstructor, tmp_path / "packed.pth")
 
 
 def test_half_precision_files_give_float32_networks(tmp_path: Path) -> None:

@@ -95,13 +95,15 @@ def _convert(checkpoint: Mapping[str, Any], file_name: str) -> dict[str, Tensor]
 
 
 def _dense_kernel(name: str, kernel: Tensor) -> Tensor:
-    """(27,C_in,C_out), x fastest -> a dense convolution's weight."""
+    """(27,C_in,C_out), x fastest -> a dense convolution's weight, as a view: what is copied has
+    been found to be of the right shape.
+    """
     if kernel.ndim != 3 or kernel.shape[0] != 27:
         raise CheckpointError(
             f"Expected shape (27, C_in, C_out) for the kernel of {name}, "
             f"got {tuple(kernel.shape)}.",
             hint=HINT,
         )
-    zyxio = kernel.reshape(3, 3, 3, *kernel.shape[1:])
+    zyxio = kernel.unflatten(0, (3, 3, 3))
     order = (3, 4, 2, 1, 0) if TRANSPOSED.match(name) else (4, 3, 2, 1, 0)
-    return zyxio.permute(order).contiguous()
+    return zyxio.permute(order)
