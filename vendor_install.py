@@ -56,8 +56,10 @@ EXIT_STATUS = {"option": 2, "preflight": 3}
 
 MANAGED_PYTHON_BYTES = 35_000_000, 130_000_000
 """Of a Python that uv brings, about: to download, and installed."""
-COMPILED_SHARE = 1.08
-"""What an environment takes for each byte of its wheels unpacked: Python keeps what it compiles."""
+COMPILED_SHARE, MAX_COMPILED_BYTES = 0.08, 90_000_000
+"""What Python keeps of what it compiles, beside each byte of the wheels unpacked; and in all, for
+what the GPUs' builds have more of is no Python.
+"""
 UNTOLD_BYTES = 10_000_000
 """A file of unknown size may have so much more than twice what is reckoned with."""
 SAME_RELEASE = "Take vendor_install.py and the files beside it from the same release."
@@ -159,8 +161,9 @@ class Plan:
         """What the environment takes once it is used, uv's Python included."""
         if self.lock is None:
             return 0
-        python_bytes = 0 if self.python else MANAGED_PYTHON_BYTES[1]
-        return int(self.lock.installed_bytes * COMPILED_SHARE) + python_bytes
+        unpacked = self.lock.installed_bytes
+        compiled = min(int(unpacked * COMPILED_SHARE), MAX_COMPILED_BYTES)
+        return unpacked + compiled + (0 if self.python else MANAGED_PYTHON_BYTES[1])
 
     @property
     def contents(self) -> dict[str, Any]:

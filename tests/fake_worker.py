@@ -87,8 +87,6 @@ def convert(spec: JobSpec, on_event: OnEvent) -> FakeResult:
         return FakeResult(files={}, report={"total_seconds": float("nan")})
     for stage in STAGES:
         on_event(StageStarted(stage))
-        if mode == "deaf":
-            time.sleep(600)
         while mode == _STAYS_IN + stage:
             time.sleep(0.05)
             on_event(StepDone(stage, 1, 2))
