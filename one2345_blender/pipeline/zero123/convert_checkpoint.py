@@ -4,19 +4,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
-from diffusers.loaders.single_file_utils import (
-    convert_ldm_unet_checkpoint,
-    convert_ldm_vae_checkpoint,
-)
 from torch import nn
 from transformers import CLIPVisionModelWithProjection
 
 from ...contracts.errors import CheckpointError
 from .camera_projection import CLIPCameraProjection
+from .original_names import clip_names, projection_names, unet_names, vae_names
 
 StateDict = dict[str, torch.Tensor]
 
@@ -34,21 +31,8 @@ _UNUSED = re.compile(
 )
 """The noise schedule, how the average was made, and CLIP's text tower: no network has them."""
 
-_CLIP_NAMES = (
-    (r"class_embedding", "embeddings.class_embedding"),
-    (r"positional_embedding", "embeddings.position_embedding.weight"),
-    (r"conv1\.weight", "embeddings.patch_embedding.weight"),
-    (r"ln_pre\.(\w+)", r"pre_layrnorm.\1"),
-    (r"ln_post\.(\w+)", r"post_layernorm.\1"),
-    (r"transformer\.resblocks\.(\d+)\.ln_([12])\.(\w+)", r"encoder.layers.\1.layer_norm\2.\3"),
-    (r"transformer\.resblocks\.(\d+)\.mlp\.c_fc\.(\w+)", r"encoder.layers.\1.mlp.fc1.\2"),
-    (r"transformer\.resblocks\.(\d+)\.mlp\.c_proj\.(\w+)", r"encoder.layers.\1.mlp.fc2.\2"),
-    (
-        r"transformer\.resblocks\.(\d+)\.attn\.out_proj\.(\w+)",
-        r"encoder.layers.\1.self_attn.out_proj.\2",
-    ),
-)
-_CLIP_JOINED_ATTENTION = re.compile(r"transformer\.resblocks\.(\d+)\.attn\.in_proj_(weight|bias)")
+_JOINED = re.compile(r"\.([qkv])_proj\.\w+$")
+"""Keys of the image tower whose tensors are a third each of one of the original's."""
 
 
 def load_ldm_checkpoint(
@@ -74,130 +58,88 @@ def load_ldm_checkpoint(
     Raises:
         CheckpointError: A key is missing or has no place, or a shape is not the module's.
     """
-    unet_config, vae_config = dict(unet.config), dict(vae.config)
     networks = (UNET_PREFIX, EMA_PREFIX, VAE_PREFIX, CLIP_PREFIX, PROJECTION_PREFIX)
     unknown = [key for key in checkpoint if not key.startswith(networks) and not _UNUSED.match(key)]
     if unknown:
         raise _mismatch("checkpoint", missing=[], surplus=sorted(unknown))
-    fill_network(
-        "unet",
-        unet,
-        _converted(
-            _unet_tensors(checkpoint),
-            UNET_PREFIX,
-            lambda probes: convert_ldm_unet_checkpoint(probes, unet_config),
+    plain = unet_names(unet)
+    parts: list[tuple[str, nn.Module, str, dict[str, str]]] = [
+        ("unet", unet, UNET_PREFIX, plain),
+        ("vae", vae, VAE_PREFIX, vae_names(vae)),
+        ("image_encoder", image_encoder, CLIP_PREFIX, clip_names(image_encoder)),
+        (
+            "clip_camera_projection",
+            clip_camera_projection,
+            PROJECTION_PREFIX,
+            projection_names(clip_camera_projection),
         ),
-    )
-    fill_network(
-        "vae",
-        vae,
-        _converted(
-            _with_prefix(checkpoint, VAE_PREFIX),
-            VAE_PREFIX,
-            lambda probes: convert_ldm_vae_checkpoint(probes, vae_config),
-        ),
-    )
-    fill_network("image_encoder", image_encoder, _clip_tensors(checkpoint, image_encoder))
-    projection = _with_prefix(checkpoint, PROJECTION_PREFIX)
-    fill_network(
-        "clip_camera_projection",
-        clip_camera_projection,
-        {f"proj.{name}": tensor for name, tensor in projection.items()},
-    )
-
-
-def _with_prefix(checkpoint: Mapping[str, torch.Tensor], prefix: str) -> StateDict:
-    return {
-        key.removeprefix(prefix): tensor
-        for key, tensor in checkpoint.items()
-        if key.startswith(prefix)
-    }
-
-
-def _unet_tensors(checkpoint: Mapping[str, torch.Tensor]) -> StateDict:
-    """The UNet's tensors, averaged where possible, under the names of the plain ones."""
-    plain = _with_prefix(checkpoint, UNET_PREFIX)
-    averaged = {
-        key: tensor
-        for key, tensor in _with_prefix(checkpoint, EMA_PREFIX).items()
-        if not _UNUSED.match(EMA_PREFIX + key)
-    }
-    if not averaged:
-        return plain
-    names = {name: f"diffusion_model{name.replace('.', '')}" for name in plain}
-    missing, surplus = set(names.values()) - averaged.keys(), averaged.keys() - names.values()
-    if missing or surplus:
-        raise _mismatch(
-            "averaged unet",
-            missing=sorted(EMA_PREFIX + flat for flat in missing),
-            surplus=sorted(EMA_PREFIX + flat for flat in surplus),
+    ]
+    if _names_with_prefix(checkpoint, EMA_PREFIX):
+        averaged = {key: f"diffusion_model{name.replace('.', '')}" for key, name in plain.items()}
+        if _names_with_prefix(checkpoint, UNET_PREFIX):
+            _check_names("unet", checkpoint, UNET_PREFIX, plain)
+        parts[0] = ("averaged unet", unet, EMA_PREFIX, averaged)
+    for component, _, prefix, names in parts:
+        _check_names(component, checkpoint, prefix, names)
+    for component, module, prefix, names in parts:
+        fill_network(
+            component,
+            module,
+            {
+                key: _in_module_layout(key, tensor, checkpoint[prefix + names[key]], names[key])
+                for key, tensor in module.state_dict().items()
+            },
         )
-    return {name: averaged[flat] for name, flat in names.items()}
 
 
-def _converted(
-    tensors: StateDict, prefix: str, convert: Callable[[StateDict], StateDict]
-) -> StateDict:
-    """Rename with one of diffusers' converters, which would drop keys it does not know.
+def _names_with_prefix(checkpoint: Mapping[str, torch.Tensor], prefix: str) -> set[str]:
+    return {
+        key.removeprefix(prefix)
+        for key in checkpoint
+        if key.startswith(prefix) and not _UNUSED.match(key)
+    }
 
-    The converter gets numbered one-element tensors, so that what it returns tells where each
-    original tensor went.
+
+def _check_names(
+    component: str, checkpoint: Mapping[str, torch.Tensor], prefix: str, names: Mapping[str, str]
+) -> None:
+    """The checkpoint has exactly the tensors `names`, by the module's keys, behind the prefix.
 
     Raises:
-        CheckpointError: A tensor went nowhere.
+        CheckpointError: One is missing or has no place.
     """
-    names = list(tensors)
-    probes = {
-        prefix + name: torch.full([1] * tensors[name].ndim, float(number))
-        for number, name in enumerate(names)
-    }
-    origins = {key: (names[int(p.flatten()[0])], p.ndim) for key, p in convert(probes).items()}
-    surplus = sorted(set(names) - {name for name, _ in origins.values()})
-    if surplus:
-        raise _mismatch(prefix.rstrip("."), missing=[], surplus=surplus)
-    return {
-        key: tensors[name].flatten(1) if ndim < tensors[name].ndim else tensors[name]
-        for key, (name, ndim) in origins.items()
-    }
+    expected, found = set(names.values()), _names_with_prefix(checkpoint, prefix)
+    if expected != found:
+        raise _mismatch(
+            component,
+            missing=sorted(prefix + name for name in expected - found),
+            surplus=sorted(prefix + name for name in found - expected),
+        )
 
 
-def _clip_tensors(
-    checkpoint: Mapping[str, torch.Tensor], image_encoder: CLIPVisionModelWithProjection
-) -> StateDict:
-    """OpenAI's image tower under transformers' names; its joined projections taken apart."""
-    outer = tower_prefix(image_encoder)
-    converted: StateDict = {}
-    surplus = []
-    for key, tensor in _with_prefix(checkpoint, CLIP_PREFIX).items():
-        joined = _CLIP_JOINED_ATTENTION.fullmatch(key)
-        if key == "proj":
-            converted["visual_projection.weight"] = tensor.T
-        elif joined:
-            for letter, part in zip("qkv", tensor.chunk(3), strict=True):
-                attention = f"{outer}encoder.layers.{joined[1]}.self_attn"
-                converted[f"{attention}.{letter}_proj.{joined[2]}"] = part
-        else:
-            name = _renamed_clip_key(key)
-            if name is None:
-                surplus.append(key)
-            else:
-                converted[outer + name] = tensor
-    if surplus:
-        raise _mismatch("image_encoder", missing=[], surplus=surplus)
-    return converted
+def _in_module_layout(
+    key: str, expected: torch.Tensor, original: torch.Tensor, name: str
+) -> torch.Tensor:
+    """The original's tensor as the module has it; what does not fit `fill_network` finds.
+
+    CLIP joins queries, keys and values, and multiplies by its last matrix from the other side; the
+    autoencoder's attention has 1x1 convolutions for matrices.
+    """
+    if joined := _JOINED.search(key):
+        size = (3 * len(expected), *expected.shape[1:])
+        if original.shape != size:
+            raise _wrong_shape("image_encoder", name, original.shape, size)
+        return original.chunk(3)["qkv".index(joined[1])]
+    if key == "visual_projection.weight" and original.ndim == 2:
+        return original.T
+    if original.shape == (*expected.shape, 1, 1):
+        return original.flatten(1)
+    return original
 
 
 def tower_prefix(image_encoder: CLIPVisionModelWithProjection) -> str:
     """What the keys of the image tower begin with, which differs between transformers' releases."""
     return "vision_model." if hasattr(image_encoder, "vision_model") else ""
-
-
-def _renamed_clip_key(key: str) -> str | None:
-    for pattern, name in _CLIP_NAMES:
-        match = re.fullmatch(pattern, key)
-        if match:
-            return match.expand(name)
-    return None
 
 
 def fill_network(component: str, module: nn.Module, tensors: StateDict) -> None:
@@ -212,13 +154,18 @@ def fill_network(component: str, module: nn.Module, tensors: StateDict) -> None:
         raise _mismatch(component, missing=missing, surplus=surplus)
     for key, tensor in tensors.items():
         if tensor.shape != expected[key].shape:
-            raise CheckpointError(
-                f"{component}: {key} has the shape {tuple(tensor.shape)}, expected "
-                f"{tuple(expected[key].shape)}.",
-                hint="The checkpoint belongs to a model of another size.",
-            )
+            raise _wrong_shape(component, key, tensor.shape, expected[key].shape)
     fitting = {key: tensor.to(expected[key].dtype) for key, tensor in tensors.items()}
     module.load_state_dict(fitting, assign=True)
+
+
+def _wrong_shape(
+    component: str, key: str, found: Sequence[int], expected: Sequence[int]
+) -> CheckpointError:
+    return CheckpointError(
+        f"{component}: {key} has the shape {tuple(found)}, expected {tuple(expected)}.",
+        hint="The checkpoint belongs to a model of another size.",
+    )
 
 
 def _mismatch(component: str, *, missing: list[str], surplus: list[str]) -> CheckpointError:
