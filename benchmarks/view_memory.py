@@ -22,7 +22,11 @@ from benchmarks.stopwatch import forget_peak_memory
 from one2345_blender.pipeline.process_memory import peak_memory_bytes, status_bytes
 from one2345_blender.pipeline.view_schedule import NUM_LEVEL_VIEWS, NUM_NEAR_VIEWS
 from one2345_blender.pipeline.zero123.feature_reuse import FeatureReuse
-from one2345_blender.pipeline.zero123.image_conditioning import decode_latents
+from one2345_blender.pipeline.zero123.image_conditioning import (
+    decode_latents,
+    encode_latents,
+    encode_tokens,
+)
 from one2345_blender.pipeline.zero123.network_configs import (
     ORIGINAL_NETWORKS,
     ORIGINAL_SCHEDULER,
@@ -47,9 +51,10 @@ def main() -> None:
     print("weights, GB: " + ", ".join(f"{name} {size:.2f}" for name, size in weights.items()))
     images = torch.zeros(NUM_LEVEL_VIEWS, 3, VIEW_SIZE_PX, VIEW_SIZE_PX)
     camera = torch.zeros(NUM_VIEWS, 4)
-    condition = pipeline.encode_condition(images, camera)
+    image_of_view = [view // NUM_NEAR_VIEWS for view in range(NUM_VIEWS)]
+    condition = pipeline.encode_condition(images, camera, image_of_view=image_of_view)
     doubled = condition.with_unconditional()
-    noise = torch.randn_like(doubled.latents)
+    noise = torch.randn(doubled.latents.shape)
 
     def step(unet: FeatureReuse | None = None) -> None:
         pipeline.predict(noise, torch.tensor(500), doubled, unet)
@@ -60,9 +65,13 @@ def main() -> None:
         step(reusing)
 
     stages: dict[str, tuple[tuple[str, ...], Callable[[], object]]] = {
-        f"condition of {NUM_LEVEL_VIEWS} pictures": (
-            ("vae", "image_encoder", "clip_camera_projection"),
-            lambda: pipeline.encode_condition(images, camera),
+        f"latents of {NUM_LEVEL_VIEWS} pictures": (
+            ("vae",),
+            lambda: encode_latents(pipeline.vae, images),
+        ),
+        f"embeddings of {NUM_LEVEL_VIEWS} pictures": (
+            ("image_encoder",),
+            lambda: encode_tokens(pipeline.image_encoder, images),
         ),
         f"guided step of {NUM_VIEWS} views": (("unet",), step),
         f"two guided steps of {NUM_VIEWS} views, features reused": (("unet",), reusing_steps),

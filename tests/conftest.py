@@ -69,6 +69,12 @@ CONDITIONS: dict[str, tuple[Callable[[], bool], str]] = {
         lambda: Path(os.environ.get("ONE2345_WEIGHTS", "/nonexistent")).is_dir(),
         "ONE2345_WEIGHTS names no folder with the published weights",
     ),
+    "reference": (
+        lambda: (
+            Path(os.environ.get("ONE2345_REFERENCE", "/nonexistent")) / "small_io.safetensors"
+        ).is_file(),
+        "ONE2345_REFERENCE names no folder with the recordings of the original's view synthesis",
+    ),
     "window": (
         lambda: (Path(os.environ.get("ONE2345_GUI_ROOT", "/nonexistent")) / ".ready").is_file(),
         "no Blender with a window was built (make test-gui)",

@@ -13,7 +13,7 @@ import torch
 from ..contracts.job import JobSpec, RunReport
 from ..contracts.job_folder import FOREGROUND_PNG, PHOTO_PNG, REPORT_JSON, prepare_output_dir
 from ..contracts.progress import OnEvent, StageStarted, StepDone, ignore_events
-from .devices import resolve_device
+from .devices import prepare_device, resolve_device
 from .job_record import JobRecord, installed_versions, memory_errors_named
 from .memory_limit import memory_limited
 from .model_cache import ModelCache, load_reconstruction
@@ -24,6 +24,7 @@ from .result_files import write_cameras, write_json, write_mesh, write_photo, wr
 from .source_image import read_source_image
 from .two_stage_views import view_generator
 from .view_schedule import PoseOffset
+from .zero123.offloading import OFFLOADED, is_offloaded
 from .zero123.view_batches import BatchLimit, views_in_batches
 
 
@@ -77,8 +78,8 @@ def convert_image(
         image_path=str(spec.image_path),
         preset=spec.preset,
         seed=spec.seed,
-        device=str(pipeline.device),
-        dtype=str(pipeline.unet.dtype).removeprefix("torch."),
+        device=str(pipeline.reconstruction.device),
+        dtype=_format_name(pipeline.unet.dtype),
         sampler=sampler,
         elevation=output.elevation,
         source_size_px=(width_px, height_px),
@@ -118,7 +119,9 @@ def reconstruct_folder(
     record = JobRecord(on_event)
     prepare_output_dir(output_dir)
     record(StageStarted("load_models"))
-    reconstruction = load_reconstruction(checkpoint).to(resolve_device(device))
+    resolved = resolve_device(device)
+    prepare_device(resolved)
+    reconstruction = load_reconstruction(checkpoint).to(resolved)
     views = read_posed_images(folder, int(reconstruction.config.image_size_px))
     with torch.no_grad():
         scale = scene_scale(views.cameras)
@@ -128,6 +131,8 @@ def reconstruct_folder(
     record(StageStarted("write"))
     files = write_mesh(output_dir, mesh)
     report = {
+        "device": str(resolved),
+        "dtype": _format_name(reconstruction.dtype),
         "num_views": len(views.rgb),
         "num_vertices": len(mesh.vertices),
         "num_faces": len(mesh.faces),
@@ -170,6 +175,8 @@ def synthesise_views(
     image = read_source_image(image_path)
     record(StageStarted("load_models"))
     pipeline = models.get(preset, device)
+    if is_offloaded(pipeline):
+        record(OFFLOADED)
     record(StageStarted("foreground"))
     foreground = pipeline.prepare(image)
     record(StageStarted("views_stage1"))
@@ -203,4 +210,15 @@ def synthesise_views(
         name: write_png(output_dir / f"{name}.png", view)
         for name, view in zip(names, views, strict=True)
     }
-    return JobResult(files=files, report={"preset": preset, "seed": seed, "views": names})
+    report = {
+        "preset": preset,
+        "seed": seed,
+        "device": str(pipeline.reconstruction.device),
+        "dtype": _format_name(pipeline.unet.dtype),
+        "views": names,
+    }
+    return JobResult(files=files, report=report)
+
+
+def _format_name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

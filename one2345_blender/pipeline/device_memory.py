@@ -3,8 +3,12 @@
 
 from __future__ import annotations
 
+import sys
+
 import psutil
 import torch
+
+from .process_memory import status_bytes
 
 _MEMORY_ERRORS = (MemoryError, torch.OutOfMemoryError)
 _CPU_MEMORY_WORDS = ("DefaultCPUAllocator", "bad_alloc", "could not create a primitive")
@@ -20,15 +24,31 @@ def is_out_of_memory(error: Exception) -> bool:
 
 
 def free_bytes(device: torch.device) -> int:
-    """What tensors on the device could still take, torch's own unused reserve included."""
+    """What tensors on the device could still take, torch's own unused reserve included.
+
+    Inside `memory_limited` at most what the limit leaves.
+    """
     if device.type in ("cuda", "xpu"):
         backend = torch.get_device_module(device)
-        free, _ = backend.mem_get_info(device)
-        return int(free + backend.memory_reserved(device) - backend.memory_allocated(device))
+        free, total = backend.mem_get_info(device)
+        allocated = backend.memory_allocated(device)
+        unlimited = free + backend.memory_reserved(device) - allocated
+        if device.type == "xpu":
+            return int(unlimited)
+        share = torch.cuda.get_per_process_memory_fraction(device)
+        return max(0, min(int(unlimited), int(share * total) - allocated))
     if device.type == "mps":
         limit = torch.mps.recommended_max_memory()
         return int(limit - torch.mps.current_allocated_memory())
-    return int(psutil.virtual_memory().available)
+    available = int(psutil.virtual_memory().available)
+    if sys.platform != "linux":
+        return available
+    import resource
+
+    limit, _ = resource.getrlimit(resource.RLIMIT_DATA)
+    if limit == resource.RLIM_INFINITY:
+        return available
+    return max(0, min(available, limit - status_bytes("VmData")))
 
 
 def release_unused(device: torch.device) -> None:

@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from ..contracts.bounded_file import read_bounded
 from ..contracts.errors import CheckpointError
 from .device_memory import release_unused
-from .devices import diffusion_dtype, resolve_device
+from .devices import diffusion_dtype, prepare_device, resolve_device
 from .pipeline_one2345 import One2345Pipeline
 from .preset_folders import MODEL_INDEX, preset_folder
 from .reconstruction.checkpoint import load_original_checkpoint
@@ -79,6 +79,7 @@ def load_pipeline(
     Raises:
         CheckpointError: A file is missing or damaged, or a tensor is missing or of another shape.
     """
+    prepare_device(device)
     dtype = diffusion_dtype(device)
     stand_in = {}
     if not _has_reconstruction(folder):

@@ -74,10 +74,11 @@ def test_reconstruct_reads_what_convert_wrote(
     converted: Path, tiny_preset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["--output", str(tmp_path), "--resolution", "24", "--json"]
-    checkpoint = ["--checkpoint", str(tiny_preset / "reconstruction")]
+    checkpoint = ["--checkpoint", str(tiny_preset / "reconstruction"), "--device", "cpu"]
     assert cli.main(["reconstruct", str(converted), *arguments, *checkpoint]) == cli.EXIT_DONE
     printed = json.loads(capsys.readouterr().out)
     assert printed["num_views"] == 32
+    assert (printed["device"], printed["dtype"]) == ("cpu", "float32")
     assert Path(printed["files"]["mesh_ply"]).is_file()
     again, first = load_npz(tmp_path / "mesh.npz"), load_npz(converted / "mesh.npz")
     np.testing.assert_allclose(again.vertices.mean(0), first.vertices.mean(0), atol=0.02)
@@ -97,6 +98,15 @@ def test_views_are_where_they_were_asked_for(
     ]
     assert {Image.open(path).size for path in pictures} == {(32, 32)}
     assert "[3/10] views_stage1" in captured.err
+
+
+def test_views_say_what_computed_them(
+    photo: Path, tiny_preset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--preset", str(tiny_preset), "--output", str(tmp_path), "--azimuth-deg", "90"]
+    assert cli.main(["views", str(photo), *options, "--device", "cpu", "--json"]) == cli.EXIT_DONE
+    printed = json.loads(capsys.readouterr().out)
+    assert (printed["device"], printed["dtype"]) == ("cpu", "float32")
 
 
 def text_file(folder: Path) -> Path:

@@ -3,13 +3,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
 import pytest
 import torch
 
 from one2345_blender.contracts.errors import DeviceError
+from one2345_blender.pipeline import model_cache
 from one2345_blender.pipeline.devices import (
     available_devices,
     diffusion_dtype,
+    prepare_device,
     resolve_device,
 )
 
@@ -41,3 +46,40 @@ def test_half_precision_where_the_card_is_fast_in_it(
 def test_other_devices_number_formats() -> None:
     assert diffusion_dtype(torch.device("cpu")) is torch.float32
     assert diffusion_dtype(torch.device("mps")) is torch.float16
+
+
+FLAGS = (
+    (torch.backends.cudnn, "allow_tf32"),
+    (torch.backends.cuda.matmul, "allow_tf32"),
+    (torch.backends.cudnn, "benchmark"),
+    (torch.backends.cudnn, "deterministic"),
+)
+
+
+@pytest.fixture
+def flags() -> Iterator[Callable[[], tuple[bool, ...]]]:
+    """PyTorch's own defaults, but for `benchmark`: TF32 in convolutions, sums in any order."""
+    before = [getattr(*flag) for flag in FLAGS]
+    for flag, value in zip(FLAGS, (True, True, True, False), strict=True):
+        setattr(*flag, value)
+    yield lambda: tuple(getattr(*flag) for flag in FLAGS)
+    for flag, value in zip(FLAGS, before, strict=True):
+        setattr(*flag, value)
+
+
+def test_float32_is_float32_on_cuda_and_the_seed_decides(
+    flags: Callable[[], tuple[bool, ...]],
+) -> None:
+    prepare_device(torch.device("cpu"))
+    assert flags() == (True, True, True, False)
+    prepare_device(torch.device("cuda"))
+    assert flags() == (False, False, False, True)
+
+
+def test_networks_are_loaded_for_a_device_that_was_prepared(
+    tiny_preset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared: list[torch.device] = []
+    monkeypatch.setattr(model_cache, "prepare_device", prepared.append)
+    model_cache.load_pipeline(tiny_preset, torch.device("cpu"))
+    assert prepared == [torch.device("cpu")]

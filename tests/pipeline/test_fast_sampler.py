@@ -39,7 +39,7 @@ def denoised(pipeline: Zero123Pipeline, sampler: str, steps: int) -> torch.Tenso
     with torch.no_grad():
         return pipeline.denoise(
             torch.randn(2, 4, LATENT_SIZE, LATENT_SIZE, generator=generator),
-            pipeline.encode_condition(images, camera),
+            pipeline.encode_condition(images, camera, image_of_view=[0] * len(camera)),
             generator=generator,
             num_inference_steps=steps,
             guidance_scale=3.0,

@@ -8,10 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from diffusers import (
+    AutoencoderKL,
+    DDIMScheduler,
+    DPMSolverMultistepScheduler,
+    UNet2DConditionModel,
+)
+from torch import nn
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from one2345_blender.contracts.errors import Cancelled, OptionError
+from one2345_blender.contracts.job import SAMPLERS
 from one2345_blender.pipeline.zero123.camera_projection import (
     CLIPCameraProjection,
     camera_condition,
@@ -117,7 +124,9 @@ def test_step_noise_equals_the_original(golden: dict[str, np.ndarray]) -> None:
 def test_loop_follows_the_formulas_of_ddim(eta: float) -> None:
     pipeline = small_pipeline(eta=eta)
     camera = camera_condition(torch.tensor([0.0, 30.0]), torch.tensor([90.0, 210.0]))
-    condition = pipeline.encode_condition(images_from_rgb(picture()), camera)
+    condition = pipeline.encode_condition(
+        images_from_rgb(picture()), camera, image_of_view=[0] * len(camera)
+    )
     start = torch.randn(2, 4, 8, 8)
     latents = pipeline.denoise(
         start,
@@ -158,6 +167,32 @@ def test_same_seed_gives_the_same_view_in_any_batch() -> None:
     assert np.abs(together[1].astype(int) - alone[0]).max() <= 1
     again = pipeline(picture(), [0.0, 30.0], [90.0, 30.0], generator=generators(1, 2), **options)
     np.testing.assert_array_equal(together, again)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_networks_alone_compute_in_half_precision(
+    monkeypatch: pytest.MonkeyPatch, sampler: str
+) -> None:
+    """Latents, noise and steps of the scheduler stay float32, as under the original's autocast."""
+    pipeline = small_pipeline(has_camera_labels=True)
+    for network in (pipeline.unet, pipeline.vae, pipeline.image_encoder):
+        nn.Module.to(network, torch.bfloat16)
+    nn.Module.to(pipeline.clip_camera_projection, torch.bfloat16)
+    in_unet, in_steps = set(), set()
+    pipeline.unet.register_forward_pre_hook(lambda _, inputs: in_unet.add(inputs[0].dtype))
+    for scheduler in (DDIMScheduler, DPMSolverMultistepScheduler):
+        step = scheduler.step
+
+        def observed(self, prediction, timestep, latents, step=step, **options):
+            noise = options.get("variance_noise", latents)
+            in_steps.update({prediction.dtype, latents.dtype, noise.dtype})
+            return step(self, prediction, timestep, latents, **options)
+
+        monkeypatch.setattr(scheduler, "step", observed)
+    options = {"num_inference_steps": 4, "guidance_scale": 2.0, "sampler": sampler}
+    views = pipeline(picture(), [30.0], [30.0], generator=generators(1), **options)
+    assert views.shape == (1, SIZE_PX, SIZE_PX, 3)
+    assert in_unet == {torch.bfloat16} and in_steps == {torch.float32}
 
 
 def test_offsets_are_grouped_by_picture() -> None:
@@ -217,6 +252,7 @@ def test_cancelling_stops_the_loop() -> None:
         (picture(), [0.0, 0.0], [0.0], (1, 2)),
         (picture(), [0.0, 0.0], [0.0, 0.0], (1,)),
         (picture(), [], [], ()),
+        (picture()[:0], [0.0], [0.0], (1,)),
     ],
 )
 def test_counts_that_do_not_fit_are_refused(

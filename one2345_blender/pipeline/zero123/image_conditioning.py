@@ -72,5 +72,5 @@ def encode_latents(vae: AutoencoderKL, images: torch.Tensor) -> torch.Tensor:
 
 def decode_latents(vae: AutoencoderKL, latents: torch.Tensor) -> torch.Tensor:
     """Images `(B, 3, H, W)`, about [-1, 1], from latents in the *scaled* space of the diffusion."""
-    pixels = vae.decode(latents.to(vae.dtype) / vae.config.scaling_factor).sample
+    pixels = vae.decode((latents / vae.config.scaling_factor).to(vae.dtype)).sample
     return F.pixel_shuffle(pixels, patch_size_px(vae))

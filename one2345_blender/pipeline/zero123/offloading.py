@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import torch
 from accelerate import cpu_offload_with_hook
+from accelerate.hooks import UserCpuOffloadHook
 from diffusers import DiffusionPipeline
 
 from ...contracts.progress import OnEvent, WarningRaised
@@ -23,19 +24,28 @@ OFFLOADED = WarningRaised(
     "The device has little memory: each network is there only while it works, which takes longer.",
 )
 ORDER = ("image_encoder", "clip_camera_projection", "unet", "vae")
-"""In which they work; each sends the one before it away."""
+"""In which they work; each sends the one before it away, the first the last."""
 
 
 def place_networks(pipeline: DiffusionPipeline, device: torch.device) -> None:
-    """Move a pipeline to a device; where that has not enough room, Zero123's networks in turn."""
+    """Move a pipeline to a device; where that has not enough room, Zero123's networks in turn.
+
+    What is free is known beforehand only roughly: where memory runs out on the way, they move in
+    turn as well. `is_offloaded` tells, and every conversion then warns.
+    """
     modules = {n: m for n, m in pipeline.components.items() if isinstance(m, torch.nn.Module)}
     weights_bytes = sum(t.nbytes for m in modules.values() for t in m.parameters())
     if device.type == "cpu" or free_bytes(device) >= weights_bytes + RECONSTRUCTION_BYTES:
-        pipeline.to(device)
-        return
+        try:
+            pipeline.to(device)
+            return
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error) or device.type == "cpu":
+                raise
+    offload_networks(pipeline, device)
+    release_unused(device)
     for name in modules.keys() - set(ORDER):
         modules[name].to(device)
-    offload_networks(pipeline, device)
 
 
 def offload_networks(pipeline: DiffusionPipeline, device: torch.device) -> None:
@@ -45,9 +55,11 @@ def offload_networks(pipeline: DiffusionPipeline, device: torch.device) -> None:
         pipeline: Has the networks of `ORDER`.
         device: Where they compute.
     """
-    hook = None
+    hooks: list[UserCpuOffloadHook] = []
     for name in ORDER:
-        _, hook = cpu_offload_with_hook(getattr(pipeline, name), device, hook)
+        previous = hooks[-1] if hooks else None
+        hooks.append(cpu_offload_with_hook(getattr(pipeline, name), device, previous)[1])
+    hooks[0].hook.prev_module_hook = hooks[-1]
 
 
 def is_offloaded(pipeline: DiffusionPipeline) -> bool:

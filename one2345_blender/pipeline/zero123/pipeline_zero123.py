@@ -123,6 +123,7 @@ class Zero123Pipeline(DiffusionPipeline):
         d_azimuth_deg: Sequence[float],
         *,
         generator: Generators,
+        image_of_view: Sequence[int] | None = None,
         guess_rgb: np.ndarray | None = None,
         num_inference_steps: int = 75,
         guidance_scale: float = 3.0,
@@ -132,12 +133,13 @@ class Zero123Pipeline(DiffusionPipeline):
         """Synthesise `B` views.
 
         Args:
-            image_rgb: `(I, H, W, 3)` uint8 sRGB on white; `I` divides `B`, and the offsets are
-                grouped by picture: the first `B / I` belong to the first one.
+            image_rgb: `(I, H, W, 3)` uint8 sRGB on white.
             d_polar_deg: `B` polar offsets; positive moves the camera down.
             d_azimuth_deg: `B` azimuth offsets; positive is counter-clockwise seen from above.
             generator: One for the batch (the original's draws), or one for each view: then a view
                 does not depend on how the views are split into batches.
+            image_of_view: The `B` views' pictures by index; None: `I` divides `B`, and the first
+                `B / I` views are of the first picture, and so on.
             guess_rgb: `(B, H, W, 3)` uint8 sRGB on white, a first guess of each view, if and only
                 if `takes_guess`.
             num_inference_steps: See `set_timesteps` for what the original makes of it.
@@ -151,7 +153,10 @@ class Zero123Pipeline(DiffusionPipeline):
         Raises:
             OptionError: Counts that do not fit together, or a number out of range.
         """
-        num_views = _checked_view_count(image_rgb, d_polar_deg, d_azimuth_deg, generator)
+        seen_in = _checked_image_of_view(
+            image_rgb, d_polar_deg, d_azimuth_deg, generator, image_of_view
+        )
+        num_views = len(seen_in)
         if self.config.initial_noise_scale == 0.0 and num_inference_steps != 1:
             raise OptionError(
                 f"This network draws a view in one step, not in {num_inference_steps}.",
@@ -163,12 +168,12 @@ class Zero123Pipeline(DiffusionPipeline):
             torch.tensor(d_polar_deg, dtype=torch.float32, device=self._execution_device),
             torch.tensor(d_azimuth_deg, dtype=torch.float32, device=self._execution_device),
         )
-        condition = self.encode_condition(images, camera, guess)
+        condition = self.encode_condition(images, camera, guess, image_of_view=seen_in)
         noise = randn_tensor(
             (num_views, self.vae.config.latent_channels, *condition.latents.shape[2:]),
             generator=_as_list_or_one(generator),
             device=self._execution_device,
-            dtype=condition.latents.dtype,
+            dtype=torch.float32,
         )
         latents = self.denoise(
             self.config.initial_noise_scale * noise,
@@ -193,34 +198,39 @@ class Zero123Pipeline(DiffusionPipeline):
         return bool(self.unet.config.in_channels == 3 * self.vae.config.latent_channels)
 
     def encode_condition(
-        self, images: torch.Tensor, camera: torch.Tensor, guess: torch.Tensor | None = None
+        self,
+        images: torch.Tensor,
+        camera: torch.Tensor,
+        guess: torch.Tensor | None = None,
+        *,
+        image_of_view: Sequence[int],
     ) -> ViewCondition:
         """The condition of `B` views from `I` pictures.
 
         Args:
             images: `(I, 3, H, W)` in [-1, 1].
-            camera: `(B, 4)` from `camera_condition`, grouped by picture.
+            camera: `(B, 4)` from `camera_condition`.
             guess: `(B, 3, H, W)` in [-1, 1], where the UNet takes one.
+            image_of_view: The `B` views' pictures by index.
         """
-        views_per_image = len(camera) // len(images)
-        latents = encode_latents(self.vae, images).repeat_interleave(views_per_image, dim=0)
+        seen_in = list(image_of_view)
+        latents = self._encoded(images)[seen_in]
         if guess is not None:
-            guesses = [encode_latents(self.vae, part) for part in guess.split(PICTURES_AT_ONCE)]
-            latents = torch.cat([latents, torch.cat(guesses)], dim=1)
+            latents = torch.cat([latents, self._encoded(guess)], dim=1)
         embeds, patch_tokens = encode_tokens(self.image_encoder, images)
         return ViewCondition(
             latents=latents,
-            context=self.clip_camera_projection(
-                embeds.repeat_interleave(views_per_image, dim=0),
-                camera,
-                patch_tokens.repeat_interleave(views_per_image, dim=0),
-            ),
+            context=self.clip_camera_projection(embeds[seen_in], camera, patch_tokens[seen_in]),
             class_labels=(
                 self.clip_camera_projection.camera_features(camera).to(self.unet.dtype)
                 if self.unet.config.class_embed_type == "projection"
                 else None
             ),
         )
+
+    def _encoded(self, images: torch.Tensor) -> torch.Tensor:
+        parts = images.split(PICTURES_AT_ONCE)
+        return torch.cat([encode_latents(self.vae, part) for part in parts])
 
     def predict(
         self,
@@ -231,18 +241,21 @@ class Zero123Pipeline(DiffusionPipeline):
     ) -> torch.Tensor:
         """The UNet's prediction `(B, C, h, w)` for noisy latents in the scaled space.
 
+        The UNet alone computes in its own number format; what goes in and comes out is float32.
+
         Args:
-            latents: `(B, C, h, w)`.
+            latents: `(B, C, h, w)` float32.
             timestep: One for the batch.
             condition: Of the batch.
             unet: In place of the UNet itself.
         """
-        return (unet or self.unet)(
-            torch.cat([latents, condition.latents], dim=1),
+        prediction = (unet or self.unet)(
+            torch.cat([latents, condition.latents], dim=1).to(self.unet.dtype),
             timestep,
             condition.context,
             class_labels=condition.class_labels,
         ).sample
+        return prediction.float()
 
     @torch.no_grad()
     def denoise(
@@ -256,7 +269,11 @@ class Zero123Pipeline(DiffusionPipeline):
         sampler: str = REFERENCE_SAMPLER,
         on_step: Callable[[int, int], None] | None = None,
     ) -> torch.Tensor:
-        """Denoise `latents` `(B, C, h, w)`, which is unit noise, to latents in the scaled space."""
+        """Denoise `latents` `(B, C, h, w)`, which is unit noise, to latents in the scaled space.
+
+        Latents, noise, guidance and the scheduler's steps are float32 whatever the networks are, as
+        the latents are under the original's autocast.
+        """
         scheduler, guided_share, predict = self.scheduler, 1.0, self.predict
         if sampler == FAST_SAMPLER:
             scheduler = fast_solver(self.scheduler, num_inference_steps)
@@ -317,27 +334,39 @@ def _as_list_or_one(generator: Generators) -> torch.Generator | list[torch.Gener
     return generator if isinstance(generator, torch.Generator) else list(generator)
 
 
-def _checked_view_count(
+def _checked_image_of_view(
     image_rgb: np.ndarray,
     d_polar_deg: Sequence[float],
     d_azimuth_deg: Sequence[float],
     generator: Generators,
-) -> int:
+    image_of_view: Sequence[int] | None,
+) -> list[int]:
+    """Each view's picture by index."""
     num_views = len(d_polar_deg)
     if image_rgb.ndim != 4 or image_rgb.shape[-1] != 3 or image_rgb.dtype != np.uint8:
         raise OptionError(
             f"Expected pictures as (I, H, W, 3) uint8, got {image_rgb.shape} {image_rgb.dtype}.",
             hint="Stack the pictures and convert them to 8-bit RGB on white.",
         )
-    if num_views == 0 or len(d_azimuth_deg) != num_views or num_views % len(image_rgb):
+    if image_of_view is None and len(image_rgb) and num_views % len(image_rgb) == 0:
+        views_per_image = num_views // len(image_rgb)
+        image_of_view = [view // views_per_image for view in range(num_views)]
+    if (
+        num_views == 0
+        or len(d_azimuth_deg) != num_views
+        or image_of_view is None
+        or len(image_of_view) != num_views
+        or not all(0 <= image < len(image_rgb) for image in image_of_view)
+    ):
         raise OptionError(
             f"{num_views} polar and {len(d_azimuth_deg)} azimuth offsets do not share out among "
             f"{len(image_rgb)} pictures.",
-            hint="Give as many polar as azimuth offsets, the same number for each picture.",
+            hint="Give as many polar as azimuth offsets, the same number for each picture, or say "
+            "which view is of which picture.",
         )
     if not isinstance(generator, torch.Generator) and len(generator) != num_views:
         raise OptionError(
             f"{len(generator)} random generators for {num_views} views.",
             hint="Give one generator, or one for each view.",
         )
-    return num_views
+    return list(image_of_view)

@@ -67,8 +67,7 @@ def views_in_batches(
     start = most_steps = 0
     while start < num_views:
         chosen = range(num_views)[start:][: min(affordable, limit.num_views or affordable)]
-        is_whole = len(chosen) == num_views
-        images = [*range(len(rgb))] if is_whole else [view // views_per_image for view in chosen]
+        first, last = chosen.start // views_per_image, (chosen.stop - 1) // views_per_image
         states = [generators[view].get_state() for view in chosen]
 
         def count_step(step: int, steps: int, chosen: range = chosen) -> None:
@@ -79,9 +78,10 @@ def views_in_batches(
 
         try:
             part = zero123(
-                rgb[images],
+                rgb[first : last + 1],
                 [d_polar_deg[view] for view in chosen],
                 [d_azimuth_deg[view] for view in chosen],
+                image_of_view=[view // views_per_image - first for view in chosen],
                 generator=[generators[view] for view in chosen],
                 guess_rgb=None if guess_rgb is None else guess_rgb[chosen],
                 num_inference_steps=num_inference_steps,
