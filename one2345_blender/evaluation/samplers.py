@@ -2,7 +2,8 @@
 """What the fast sampler loses against the reference sampler, in views and in meshes.
 
 Both start from the same noise, the reference with many steps and without noise of its own (eta 0),
-which is the path that the fast one approximates. The true elevation is given.
+which is the path that the fast one approximates. The original's eta 1 is one more row: it draws
+other views, so that only its distance to the renders says something. The true elevation is given.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from ..pipeline.model_cache import ModelCache
 from ..pipeline.photo_evidence import PhotoEvidence
 from ..pipeline.pipeline_one2345 import One2345Pipeline
 from ..training.assets_command import MANIFEST_PATH, PACKAGES_DIR
+from .lpips_distance import LpipsDistance
 from .picture_scores import psnr_db
 from .surface_scores import score_surface
 from .test_sets import rendered_objects
@@ -42,11 +44,14 @@ class Setting:
     """Of the 8 views and of the near views."""
     guided_share: float = 1.0
     reuses_features: bool = False
+    eta: float = 0.0
+    """The reference sampler's noise in each step; the original's is 1."""
 
     def __str__(self) -> str:
+        noise = f", eta {self.eta:g}" if self.eta else ""
         share = f", {self.guided_share:.0%} guided" if self.guided_share < 1.0 else ""
         reuse = ", features reused" if self.reuses_features else ""
-        return f"{self.sampler}, {self.steps[0]} and {self.steps[1]} steps{share}{reuse}"
+        return f"{self.sampler}, {self.steps[0]} and {self.steps[1]} steps{noise}{share}{reuse}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +76,11 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--packages", type=Path, default=PACKAGES_DIR, help="the models")
     parser.add_argument("--manifest", type=Path, default=MANIFEST_PATH)
     parser.add_argument("--reference-steps", type=int, default=50)
+    parser.add_argument(
+        "--noisy-reference",
+        metavar="S1,S2",
+        help="one more row: the reference sampler with the original's noise, eta 1",
+    )
     parser.add_argument("--initial-noise-scale", type=float, default=1.0)
     parser.add_argument(
         "--fast",
@@ -82,9 +92,10 @@ def main(argv: list[str]) -> None:
     )
     args = parser.parse_args(argv)
     pipeline = ModelCache().get(args.preset, "cpu")
-    pipeline.register_to_config(eta=0.0, initial_noise_scale=args.initial_noise_scale)
+    pipeline.register_to_config(initial_noise_scale=args.initial_noise_scale)
     settings = [
         Setting(sampler=REFERENCE_SAMPLER, steps=(args.reference_steps,) * 2),
+        *([noisy_setting(args.noisy_reference)] if args.noisy_reference else []),
         *(fast_settings(args.fast) if args.fast else [preset_setting(pipeline)]),
     ]
     objects = rendered_objects(
@@ -106,6 +117,21 @@ def preset_setting(pipeline: One2345Pipeline) -> Setting:
         guided_share=pipeline.config.fast_guided_share,
         reuses_features=pipeline.config.fast_reuses_features,
     )
+
+
+def noisy_setting(text: str) -> Setting:
+    """The reference sampler with eta 1 from steps like `75,50`.
+
+    Raises:
+        OptionError: The text does not have that form.
+    """
+    try:
+        steps_stage1, steps_stage2 = map(int, text.split(","))
+    except ValueError as error:
+        raise OptionError(
+            f"noisy-reference: expected steps of both stages like 75,50, got {text!r}."
+        ) from error
+    return Setting(sampler=REFERENCE_SAMPLER, steps=(steps_stage1, steps_stage2), eta=1.0)
 
 
 def fast_settings(texts: Iterable[str]) -> list[Setting]:
@@ -138,42 +164,63 @@ def fast_settings(texts: Iterable[str]) -> list[Setting]:
 def compare_samplers(
     pipeline: One2345Pipeline, objects: Iterable[TrueObject], settings: list[Setting]
 ) -> list[str]:
-    """Lines of a Markdown table, means over the objects; the first setting is the reference."""
+    """Lines of a Markdown table; the first setting is the reference.
+
+    Means over the objects, each with its standard error. How far a row lies behind the reference is
+    taken object by object, so that what objects differ by among each other does not blur it. LPIPS
+    is NaN without the package that carries its weights.
+    """
+    lpips = LpipsDistance.installed()
     rows: list[list[list[float]]] = []
     for truth in objects:
         sampled = [sample(pipeline, truth, setting) for setting in settings]
+        truth_db = [mean_psnr_db(truth.rgb[1:], one.rgb[1:]) for one in sampled]
         rows.append(
             [
                 [
-                    mean_psnr_db(truth.rgb[1:], one.rgb[1:]),
+                    db,
+                    db - truth_db[0],
+                    lpips(truth.rgb[1:], one.rgb[1:]) if lpips else np.nan,
                     mean_psnr_db(sampled[0].rgb[1:], one.rgb[1:]),
                     one.f_05,
+                    one.f_05 - sampled[0].f_05,
                     one.cpu_s,
                 ]
-                for one in sampled
+                for db, one in zip(truth_db, sampled, strict=True)
             ]
         )
         print(f"{truth.asset_id}: {rows[-1]}", flush=True)
     lines = [
-        f"means of {len(rows)} objects",
+        f"means of {len(rows)} objects ± standard errors",
         "",
-        "| sampler | PSNR to the renders, dB | to the reference's views, dB | F@.05 | CPU s |",
-        "|---|---|---|---|---|",
+        "| sampler | PSNR to the renders, dB | minus the reference's | LPIPS to the renders "
+        "| to the reference's views, dB | F@.05 | minus the reference's | CPU s |",
+        "|---|---|---|---|---|---|---|---|",
     ]
-    for setting, (truth_db, reference_db, f_05, cpu_s) in zip(
-        settings, np.mean(rows, axis=0), strict=True
-    ):
-        lines.append(
-            f"| {setting} | {truth_db:.2f} | {reference_db:.2f} | {f_05:.3f} | {cpu_s:.1f} |"
+    means, errors = np.mean(rows, axis=0), standard_errors(np.array(rows))
+    for setting, mean, error in zip(settings, means, errors, strict=True):
+        cells = (
+            f"{value:.{digits}f} ± {spread:.{digits}f}"
+            for value, spread, digits in zip(mean, error, (2, 2, 3, 2, 3, 3, 1), strict=True)
         )
+        lines.append(f"| {setting} | {' | '.join(cells)} |")
     return lines
+
+
+def standard_errors(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of the means over the first axis, the objects; NaN for a single one, which has no spread."""
+    if len(rows) < 2:
+        return np.full(rows.shape[1:], np.nan)
+    return np.asarray(rows.std(axis=0, ddof=1) / np.sqrt(len(rows)))
 
 
 @torch.no_grad()
 def sample(pipeline: One2345Pipeline, truth: TrueObject, setting: Setting) -> Sampled:
     """The views and the mesh of an object's input view, its true elevation given."""
     pipeline.register_to_config(
-        fast_guided_share=setting.guided_share, fast_reuses_features=setting.reuses_features
+        eta=setting.eta,
+        fast_guided_share=setting.guided_share,
+        fast_reuses_features=setting.reuses_features,
     )
     height_px, width_px = truth.mask.shape
     photo = ForegroundImage(

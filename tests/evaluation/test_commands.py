@@ -140,18 +140,33 @@ def test_samplers_are_compared_in_views_and_meshes(crate_set, tiny_preset, capsy
     data = ["--data", str(crate_set.folder), "--packages", str(crate_set.folder)]
     data += ["--manifest", str(crate_set.folder / "manifest.json")]
     arguments = [*data, "--preset", str(tiny_preset), "--reference-steps", "3"]
-    samplers.main([*arguments, "--fast", "2,2,0.5,reuse", "1,1,1"])
+    noisy = ["--noisy-reference", "3,4"]
+    samplers.main([*arguments, *noisy, "--fast", "2,2,0.5,reuse", "1,1,1"])
     rows = [line.split("|")[1:-1] for line in capsys.readouterr().out.splitlines() if "|" in line]
     assert [row[0].strip() for row in rows[2:]] == [
         "reference, 3 and 3 steps",
+        "reference, 3 and 4 steps, eta 1",
         "fast, 2 and 2 steps, 50% guided, features reused",
         "fast, 1 and 1 steps",
     ]
-    reference, *fast = ([float(value) for value in row[1:]] for row in rows[2:])
-    assert reference[1] == 60.0 and all(row[1] < 60.0 for row in fast)
-    assert all(0.0 <= row[2] <= 1.0 and row[3] > 0.0 for row in (reference, *fast))
+    cells = [[cell.split("±") for cell in row[1:]] for row in rows[2:]]
+    assert all(spread.strip() == "nan" for row in cells for _, spread in row)  # of one object
+    reference, *others = ([float(mean) for mean, _ in row] for row in cells)
+    assert (reference[1], reference[3]) == (0.0, 60.0)
+    assert all(row[3] < 60.0 for row in others)
+    for row in (reference, *others):
+        assert row[1] == pytest.approx(row[0] - reference[0], abs=0.02)
+        assert row[5] == pytest.approx(row[4] - reference[4], abs=0.002)
+        assert 0.0 <= row[4] <= 1.0 and row[6] > 0.0
+    with pytest.raises(OptionError, match="75,50"):
+        samplers.main([*arguments, "--noisy-reference", "75"])
     with pytest.raises(OptionError, match="16,12"):
         samplers.main([*arguments, "--fast", "2,2,reuse"])
+
+
+def test_spreads_are_standard_errors_of_the_mean():
+    rows = np.array([[1.0, 5.0], [3.0, 5.0], [2.0, 5.0], [2.0, 5.0]])
+    np.testing.assert_allclose(samplers.standard_errors(rows), [np.sqrt(2 / 3) / 2, 0.0])
 
 
 def test_pictures_reports_each_and_goes_on_after_a_bad_one(
