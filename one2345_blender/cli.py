@@ -25,7 +25,7 @@ from .version import __version__
 
 if TYPE_CHECKING:
     from .contracts.progress import OnEvent
-    from .pipeline.convert import JobResult
+    from .pipeline.job_record import JobResult
 
 EXIT_DONE, EXIT_UNEXPECTED, EXIT_BAD_INPUT, EXIT_CANCELLED = 0, 1, 2, 130
 GRID_RESOLUTIONS = (16, 512)
@@ -253,7 +253,7 @@ def _convert(options: argparse.Namespace) -> JobResult:
 
 
 def _reconstruct(options: argparse.Namespace) -> JobResult:
-    from .pipeline.convert import reconstruct_folder
+    from .pipeline.reconstruct_folder import reconstruct_folder
 
     resolution = {} if options.resolution is None else {"grid_resolution": options.resolution}
     with _progress() as on_event:

@@ -1,39 +1,25 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The three things a user can ask for, from files to files: convert, reconstruct, views."""
+"""Two things a user can ask for, from files to files: convert and views."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import torch
 
 from ..contracts.job import JobSpec, RunReport
 from ..contracts.job_folder import FOREGROUND_PNG, PHOTO_PNG, REPORT_JSON, prepare_output_dir
 from ..contracts.progress import OnEvent, StageStarted, StepDone, ignore_events
-from .devices import prepare_device, resolve_device
-from .job_record import JobRecord, installed_versions, memory_errors_named
+from .devices import format_name
+from .job_record import JobRecord, JobResult, installed_versions, memory_errors_named
 from .memory_limit import memory_limited
-from .model_cache import ModelCache, load_reconstruction
-from .posed_images import read_posed_images, scene_scale
+from .model_cache import ModelCache
 from .process_memory import peak_memory_bytes
-from .reconstruct_views import reconstruct_views
 from .result_files import write_cameras, write_json, write_mesh, write_photo, write_png, write_views
 from .source_image import read_source_image
 from .two_stage_views import view_generator
 from .view_schedule import PoseOffset
 from .zero123.offloading import OFFLOADED, is_offloaded
 from .zero123.view_batches import BatchLimit, views_in_batches
-
-
-@dataclass(frozen=True, kw_only=True)
-class JobResult:
-    """What a job left behind: absolute paths by name, and the report as JSON values."""
-
-    files: dict[str, str]
-    report: dict[str, Any]
 
 
 @memory_errors_named()
@@ -79,7 +65,7 @@ def convert_image(
         preset=spec.preset,
         seed=spec.seed,
         device=str(pipeline.reconstruction.device),
-        dtype=_format_name(pipeline.unet.dtype),
+        dtype=format_name(pipeline.unet.dtype),
         sampler=sampler,
         elevation=output.elevation,
         source_size_px=(width_px, height_px),
@@ -94,54 +80,6 @@ def convert_image(
         versions=installed_versions(),
     ).to_dict()
     files["report"] = write_json(folder / REPORT_JSON, report)
-    return JobResult(files=files, report=report)
-
-
-@memory_errors_named()
-def reconstruct_folder(
-    folder: Path,
-    output_dir: Path,
-    *,
-    checkpoint: Path | None = None,
-    grid_resolution: int = 256,
-    device: str = "auto",
-    on_event: OnEvent = ignore_events,
-) -> JobResult:
-    """A mesh from a folder of posed pictures (`transforms.json`), in that file's world frame.
-
-    Args:
-        checkpoint: The original's `.pth` or a preset's `reconstruction` folder; None: the
-            embedded preset's network.
-
-    Raises:
-        One2345Error: One of its kinds.
-    """
-    record = JobRecord(on_event)
-    prepare_output_dir(output_dir)
-    record(StageStarted("load_models"))
-    resolved = resolve_device(device)
-    prepare_device(resolved)
-    reconstruction = load_reconstruction(checkpoint).to(resolved)
-    views = read_posed_images(folder, int(reconstruction.config.image_size_px))
-    with torch.no_grad():
-        scale = scene_scale(views.cameras)
-        mesh = scale.to_file(
-            reconstruct_views(reconstruction, scale.to_method(views), grid_resolution, record)
-        )
-    record(StageStarted("write"))
-    files = write_mesh(output_dir, mesh)
-    report = {
-        "device": str(resolved),
-        "dtype": _format_name(reconstruction.dtype),
-        "num_views": len(views.rgb),
-        "num_vertices": len(mesh.vertices),
-        "num_faces": len(mesh.faces),
-        "stage_seconds": record.stage_seconds(),
-        "total_seconds": record.total_seconds(),
-        "peak_memory_bytes": peak_memory_bytes(),
-        "versions": installed_versions(),
-    }
-    files["report"] = write_json(output_dir / REPORT_JSON, report)
     return JobResult(files=files, report=report)
 
 
@@ -214,11 +152,7 @@ def synthesise_views(
         "preset": preset,
         "seed": seed,
         "device": str(pipeline.reconstruction.device),
-        "dtype": _format_name(pipeline.unet.dtype),
+        "dtype": format_name(pipeline.unet.dtype),
         "views": names,
     }
     return JobResult(files=files, report=report)
-
-
-def _format_name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")

@@ -67,6 +67,11 @@ def diffusion_dtype(device: torch.device) -> torch.dtype:
     return torch.float16
 
 
+def format_name(dtype: torch.dtype) -> str:
+    """What reports call a number format: `float16`."""
+    return str(dtype).removeprefix("torch.")
+
+
 def _is_available(name: str) -> bool:
     if name == "mps":
         return torch.backends.mps.is_available()

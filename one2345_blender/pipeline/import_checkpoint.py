@@ -25,7 +25,7 @@ from ..contracts.job import FAST_SAMPLER
 from ..contracts.job_folder import prepare_output_dir
 from ..contracts.preset_location import packaged_preset
 from .checkpoint_file import read_checkpoint_file
-from .convert import JobResult
+from .job_record import JobResult
 from .preset_folders import MODEL_INDEX
 from .reconstruction.checkpoint import MODULES as RECONSTRUCTION_PARTS
 from .reconstruction.checkpoint import load_original_checkpoint

@@ -9,12 +9,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from typing import Any
 
 from ..contracts.errors import OutOfMemoryError
 from ..contracts.progress import OnEvent, PipelineEvent, StageStarted, WarningRaised
 from .device_memory import is_out_of_memory
 
 _PACKAGES = ("torch", "diffusers", "transformers", "scikit-image", "numpy")
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobResult:
+    """What a job left behind: absolute paths by name, and the report as JSON values."""
+
+    files: dict[str, str]
+    report: dict[str, Any]
 
 
 @dataclass

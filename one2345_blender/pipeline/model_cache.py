@@ -4,12 +4,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 
 from ..contracts.bounded_file import read_bounded
 from ..contracts.errors import CheckpointError
@@ -17,11 +14,10 @@ from .device_memory import release_unused
 from .devices import diffusion_dtype, prepare_device, resolve_device
 from .pipeline_one2345 import One2345Pipeline
 from .preset_folders import MODEL_INDEX, preset_folder
-from .reconstruction.checkpoint import load_original_checkpoint
+from .preset_weights import HINT, check_tensors, loading_errors_named
+from .preset_weights import load_reconstruction as load_reconstruction
 from .reconstruction.reconstructor import SparseNeuSReconstructor
 from .zero123.offloading import place_networks
-
-_HINT = "Install or import the weights again."
 
 
 class ModelCache:
@@ -90,7 +86,7 @@ def load_pipeline(
                 f"{folder} adds it.",
             )
         stand_in["reconstruction"] = SparseNeuSReconstructor()
-    with _loading_errors_named(folder):
+    with loading_errors_named(folder):
         pipeline = One2345Pipeline.from_pretrained(
             folder,
             **stand_in,
@@ -100,7 +96,7 @@ def load_pipeline(
         )
         for name, module in pipeline.components.items():
             if isinstance(module, torch.nn.Module) and name not in stand_in:
-                _check_tensors(folder / name, module)
+                check_tensors(folder / name, module)
     place_networks(pipeline, device)
     return pipeline
 
@@ -116,7 +112,7 @@ def _has_reconstruction(folder: Path) -> bool:
         index = json.loads(read_bounded(path))
         kind = index.get("_class_name")
     except (OSError, ValueError, AttributeError, RecursionError) as error:
-        raise CheckpointError(f"{path} cannot be read: {error}", hint=_HINT) from error
+        raise CheckpointError(f"{path} cannot be read: {error}", hint=HINT) from error
     if kind != One2345Pipeline.__name__:
         raise CheckpointError(
             f"{folder} holds a {kind}; expected a {One2345Pipeline.__name__}.",
@@ -124,57 +120,3 @@ def _has_reconstruction(folder: Path) -> bool:
             "a preset of it.",
         )
     return "reconstruction" in index
-
-
-def load_reconstruction(checkpoint: Path | None) -> SparseNeuSReconstructor:
-    """The reconstruction network alone.
-
-    Args:
-        checkpoint: The original's `.pth` file, or a folder with `config.json` and safetensors;
-            None: the embedded preset's.
-
-    Raises:
-        CheckpointError: It is missing, damaged, incomplete or carries code.
-    """
-    folder = checkpoint or preset_folder("embedded") / "reconstruction"
-    if not folder.is_dir():
-        reconstruction = SparseNeuSReconstructor()
-        load_original_checkpoint(reconstruction, folder)
-        return reconstruction
-    with _loading_errors_named(folder):
-        reconstruction = SparseNeuSReconstructor.from_pretrained(
-            folder, dtype=torch.float32, local_files_only=True, use_safetensors=True
-        )
-        _check_tensors(folder, reconstruction)
-    return reconstruction
-
-
-@contextmanager
-def _loading_errors_named(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, ValueError, RuntimeError, SafetensorError, KeyError, ImportError) as error:
-        raise CheckpointError(
-            f"The weights in {folder} cannot be loaded: {error}", hint=_HINT
-        ) from error
-
-
-def _check_tensors(folder: Path, module: torch.nn.Module) -> None:
-    """Missing tensors would silently be random: compare names and shapes with the files'."""
-    found: dict[str, tuple[int, ...]] = {}
-    for path in sorted(folder.glob("*.safetensors")):
-        with safe_open(path, framework="pt") as file:
-            keys = file.keys()
-            found.update({key: tuple(file.get_slice(key).get_shape()) for key in keys})
-    expected = {key: tuple(tensor.shape) for key, tensor in module.state_dict().items()}
-    problems = [
-        f"missing {sorted(expected.keys() - found.keys())[:5]}" * bool(expected.keys() - found),
-        f"surplus {sorted(found.keys() - expected.keys())[:5]}" * bool(found.keys() - expected),
-        *(
-            f"{key}: expected {expected[key]}, found {found[key]}"
-            for key in sorted(expected.keys() & found.keys())
-            if expected[key] != found[key]
-        ),
-    ]
-    if described := "; ".join(p for p in problems if p):
-        raise CheckpointError(f"The weights in {folder} do not fit: {described}.", hint=_HINT)

@@ -8,13 +8,12 @@ switch in the config, described in docs/numerical_parity.md.
 from typing import Literal
 
 import torch
-from diffusers.configuration_utils import ConfigMixin, register_to_config
-from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor
 
 from ...contracts.cameras import NEAR_FAR
 from ...contracts.errors import OptionError, PosedImagesError
 from ...contracts.progress import OnEvent, StageStarted, ignore_events
+from ..diffusers_start import ConfigMixin, ModelMixin, register_to_config
 from ..lifting.radiance import MAX_DENSITY, RadianceGrid
 from .color_network import ColorNetwork, ray_differences
 from .cost_volume import CostVolumeBuilder
