@@ -262,11 +262,13 @@ def test_counts_that_do_not_fit_are_refused(
         small_pipeline()(image_rgb, polar, azimuth, generator=generators(*seeds))
 
 
-def test_initial_noise_scale_zero_leaves_nothing_to_the_seed() -> None:
+def test_without_initial_noise_a_view_is_drawn_in_one_step_whatever_the_seed() -> None:
     pipeline = small_pipeline(eta=0.0)
-    pipeline.register_to_config(initial_noise_scale=0.0)
-    options = {"num_inference_steps": 3, "guidance_scale": 2.0}
+    pipeline.register_to_config(initial_noise_scale=0.0, drops_largest_timestep=False)
+    options = {"num_inference_steps": 1, "guidance_scale": 1.0}
     views = [
         pipeline(picture(), [30.0], [30.0], generator=generators(s), **options) for s in (1, 2)
     ]
     np.testing.assert_array_equal(*views)
+    with pytest.raises(OptionError, match="one step"):
+        pipeline(picture(), [30.0], [30.0], generator=generators(1), num_inference_steps=3)
