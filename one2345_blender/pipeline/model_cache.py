@@ -15,7 +15,6 @@ from .devices import diffusion_dtype, prepare_device, resolve_device
 from .pipeline_one2345 import One2345Pipeline
 from .preset_folders import MODEL_INDEX, preset_folder
 from .preset_weights import HINT, check_tensors, loading_errors_named
-from .preset_weights import load_reconstruction as load_reconstruction
 from .reconstruction.reconstructor import SparseNeuSReconstructor
 from .zero123.offloading import place_networks
 

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from ..contracts.errors import OptionError
 from ..pipeline.lifting.photo_lifter import PhotoLifter
-from ..pipeline.model_cache import load_reconstruction
+from ..pipeline.preset_weights import load_reconstruction
 from ..pipeline.reconstruction.geometry_volume import GeometryVolume
 from ..pipeline.reconstruction.reconstructor import SparseNeuSReconstructor
 from .framing import MAX_OBJECT_RADIUS

@@ -21,7 +21,7 @@ from one2345_blender.cli import EXIT_BAD_INPUT, EXIT_DONE, main
 from one2345_blender.contracts.errors import CheckpointError, OptionError, OutputError
 from one2345_blender.contracts.job import FAST_SAMPLER, REFERENCE_SAMPLER, SAMPLERS
 from one2345_blender.pipeline.import_checkpoint import import_checkpoint
-from one2345_blender.pipeline.model_cache import load_reconstruction
+from one2345_blender.pipeline.preset_weights import load_reconstruction
 from one2345_blender.pipeline.zero123.camera_projection import CLIPCameraProjection
 from one2345_blender.pipeline.zero123.network_configs import ORIGINAL_NETWORKS, build_networks
 

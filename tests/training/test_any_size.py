@@ -18,8 +18,9 @@ from tiny_preset import VIEW_SIZE_PX, save_tiny_preset
 
 from one2345_blender.contracts.errors import OptionError
 from one2345_blender.contracts.job import REFERENCE_SAMPLER
-from one2345_blender.pipeline.model_cache import load_pipeline, load_reconstruction
+from one2345_blender.pipeline.model_cache import load_pipeline
 from one2345_blender.pipeline.pipeline_one2345 import One2345Pipeline
+from one2345_blender.pipeline.preset_weights import load_reconstruction
 from one2345_blender.pipeline.zero123.pipeline_zero123 import Zero123Pipeline
 from one2345_blender.training import predict_views, train_reconstruction, train_views
 from one2345_blender.training.train_autoencoder import train_autoencoder
