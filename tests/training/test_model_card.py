@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 from torch import nn
 
+from one2345_blender.pipeline.preset_folders import packaged_preset
 from one2345_blender.training.model_card import CARD_NAME, write_model_card
 from one2345_blender.training.run_folder import LOG_NAME, PROGRESS_NAME, RunProgress
+from one2345_blender.training.training_record import TrainedNetwork, read_record, write_record
 
 PARTS = {
     "autoencoder": ("vae",),
@@ -63,3 +65,32 @@ def test_objects_are_those_that_the_run_counted(rows: dict[str, list[str]]) -> N
     assert objects == {
         run: f"{1000 + number:,}" for number, run in enumerate(PARTS) if run != "decoder"
     }
+
+
+def run_folder(folder: Path, *, steps: int, **started: str) -> Path:
+    """A run's log and progress; it began at `steps` o'clock."""
+    folder.mkdir(exist_ok=True)
+    entries = [{"time": f"{steps}:00:00", **started}, {"step": steps, "iou": steps / 100.0}]
+    (folder / LOG_NAME).write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+    progress = asdict(RunProgress(step=steps, images=9, seconds=3600.0, objects=5))
+    (folder / PROGRESS_NAME).write_text(json.dumps(progress))
+    return folder
+
+
+def test_trainings_that_went_on_stand_beside_those_before(tmp_path: Path) -> None:
+    network = TrainedNetwork()
+    network.add(run_folder(tmp_path / "first", steps=10))
+    network.add(run_folder(tmp_path / "second", steps=20, started_from="preset"))
+    network.add(run_folder(tmp_path / "second", steps=20, started_from="preset"))
+    assert [training.steps for training in network.trainings] == [10, 20]
+    write_record(tmp_path, {"segmenter": network})
+    assert read_record(tmp_path) == {"segmenter": network}
+    assert network.scores == {"iou": 0.2}
+    network.add(run_folder(tmp_path / "anew", steps=7))
+    assert [training.steps for training in network.trainings] == [7]
+
+
+def test_the_embedded_preset_has_a_record_of_every_run() -> None:
+    record = read_record(packaged_preset("embedded"))
+    assert record.keys() == PARTS.keys()
+    assert all(network.trainings for network in record.values())
