@@ -189,7 +189,7 @@ def compare_samplers(
                 for db, one in zip(truth_db, sampled, strict=True)
             ]
         )
-        print(f"{truth.asset_id}: {rows[-1]}", flush=True)
+        print(f"{truth.asset_id}: {np.round(rows[-1], 3).tolist()}", flush=True)
     lines = [
         f"means of {len(rows)} objects ± standard errors",
         "",
