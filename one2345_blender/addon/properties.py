@@ -13,7 +13,7 @@ SCENE_ATTRIBUTE = "one2345"
 PRESET_NAMES = {
     "embedded": (
         "Built-in (offline)",
-        "Small networks that come with the extension: about 20 s on two free cores of a server, "
+        "Small networks that come with the extension: 10 to 20 s on two free cores of a server, "
         "longer on a busy or an old machine",
     ),
     "zero123-xl": ("Zero123-XL", "The published weights; a GPU and a download"),

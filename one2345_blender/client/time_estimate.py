@@ -12,16 +12,16 @@ StageSeconds = Mapping[str, float]
 """Seconds by stage name; a stage that is not in it takes none."""
 
 TYPICAL_STAGE_SECONDS: StageSeconds = {
-    "load_models": 0.5,
-    "foreground": 0.2,
-    "views_stage1": 4.2,
+    "load_models": 0.3,
+    "foreground": 0.1,
+    "views_stage1": 2.3,
     "elevation": 0.0,
-    "views_stage2": 4.5,
-    "features": 0.6,
-    "cost_volume": 0.9,
-    "sdf": 4.0,
-    "meshing": 4.1,
-    "write": 0.3,
+    "views_stage2": 2.4,
+    "features": 0.3,
+    "cost_volume": 0.5,
+    "sdf": 2.4,
+    "meshing": 2.9,
+    "write": 0.2,
 }
 """The embedded preset on two CPU cores, as docs/evaluation.md has them; its elevation is read from
 the photo while the object is found. The first conversion with a preset goes by these, those after
