@@ -123,8 +123,10 @@ class ViewGenerator:
 
     @property
     def is_published(self) -> bool:
-        """Whether it is built as the published one: its context is a single token."""
-        return self.zero123.clip_camera_projection.patch_proj is None
+        """Whether it is a preset's that is built as the published one: its context is a single
+        token. A new one has an image encoder that must learn, too."""
+        has_one_token = self.zero123.clip_camera_projection.patch_proj is None
+        return self.preset_dir is not None and has_one_token
 
     def export(self, folder: Path) -> None:
         """Write the pipeline in diffusers' layout; for a preset's, all of that preset around it."""

@@ -156,6 +156,7 @@ def test_all_networks_take_the_size_of_the_renders(data_dir: Path) -> None:
     assert pipeline.unet.config.sample_size * pipeline.pixels_per_latent == VIEW_SIZE_PX
     views = ViewGenerator.trained(data_dir).zero123
     assert views.takes_guess
+    assert not ViewGenerator.untrained(data_dir, 0, RECIPES["no-patches"]).is_published
     few = ["--num-points=300", "--num-surface-points=32", "--num-validation-objects=1"]
     arguments = ["--data", str(data_dir), "--steps=1", *few, "--export", str(data_dir / "export")]
     train_reconstruction.main([*arguments, "--volume-size=16", "--export-volume-size=24"])
