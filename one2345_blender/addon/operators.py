@@ -65,14 +65,6 @@ class ONE2345_OT_image_to_mesh(PictureFiles, ConversionOptions, bpy.types.Operat
         options={"SKIP_SAVE"},
     )
 
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        """Where there is a scene to put the object in."""
-        if context.scene is None:
-            cls.poll_message_set("There is no scene for the object")
-            return False
-        return True
-
     def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> set[str]:
         """From the interface: do not block; ask for the photo if there is none yet."""
         if bpy.app.background:

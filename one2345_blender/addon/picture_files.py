@@ -9,7 +9,7 @@ PICTURE_EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp",
 
 
 class PictureFiles:
-    """Mix-in: one picture file or several."""
+    """Mix-in of operators that convert: one picture file or several."""
 
     filepath: bpy.props.StringProperty(
         name="Photo",
@@ -32,6 +32,16 @@ class PictureFiles:
     filter_glob: bpy.props.StringProperty(
         default=";".join(f"*{extension}" for extension in PICTURE_EXTENSIONS), options={"HIDDEN"}
     )
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Where there is a scene to put the object in."""
+        if context.scene is None:
+            cls.poll_message_set(  # type: ignore[attr-defined]  # the operator's
+                "There is no scene for the object"
+            )
+            return False
+        return True
 
     def picture_paths(self) -> list[Path]:
         """The chosen files, absolute."""

@@ -17,14 +17,6 @@ class ONE2345_OT_drop_pictures(PictureFiles, bpy.types.Operator):
     bl_label = "Image to Mesh (One-2-3-45)"
     bl_options = {"INTERNAL"}  # noqa: RUF012 - place_result makes the undo step of a conversion
 
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        """Where there is a scene to put the object in."""
-        if context.scene is None:
-            cls.poll_message_set("There is no scene for the object")
-            return False
-        return True
-
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Choose the picture, or queue all of them."""
         paths, chosen = self.picture_paths(), settings(context)
