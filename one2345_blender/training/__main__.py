@@ -20,11 +20,21 @@ COMMANDS = {
     "compare-views": ("compare_views", "compare recipes for it, each trained for equally long"),
     "decoder": ("train_decoder", "sharpen the autoencoder's decoder after that"),
     "predict": ("predict_views", "predict views of the training objects"),
-    "reconstruction": ("train_reconstruction", "train the reconstruction network from depth"),
+    "reconstruction": ("train_reconstruction", "train the reconstruction network"),
+    "compare-reconstructions": ("compare_reconstructions", "compare recipes for that"),
     "assemble": ("assemble", "join the trained networks into the embedded preset"),
     "segmenter": ("train_segmenter", "train the foreground segmenter on composites"),
 }
 
 
+def main() -> int:
+    """One command; then the processes of a group part, whose threads would abort the exit."""
+    status = run_command("one2345_blender.training", COMMANDS, sys.argv[1:])
+    distributed = sys.modules.get("torch.distributed")
+    if distributed is not None and distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
+    return status
+
+
 if __name__ == "__main__":
-    sys.exit(run_command("one2345_blender.training", COMMANDS, sys.argv[1:]))
+    sys.exit(main())

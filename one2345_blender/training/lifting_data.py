@@ -108,7 +108,11 @@ class PhotoReader:
         rigs_per_asset: At most so many rigs of each object.
     """
 
+    asset_ids: list[str]
+    """Whose photos were read so far: one for each photo, in their order."""
+
     def __init__(self, data_dir: Path, asset_ids: list[str], rigs_per_asset: int) -> None:
+        self.asset_ids = []
         self._data_dir, self._missing = data_dir, asset_ids
         self._kept = slice(rigs_per_asset * PHOTOS_PER_RIG)
 
@@ -120,15 +124,25 @@ class PhotoReader:
 
     def _load(self, asset_id: str) -> LiftingPhotos:
         photos = load_photos(cached_photos(self._data_dir, asset_id))
-        return LiftingPhotos(**{name: array[self._kept] for name, array in vars(photos).items()})
+        kept = LiftingPhotos(**{name: array[self._kept] for name, array in vars(photos).items()})
+        self.asset_ids += [asset_id] * len(kept.photo)
+        return kept
 
 
-def draw_batch(data: LiftingPhotos, slots: Sequence[Slot]) -> LiftingBatch:
-    """Random photos, one for each slot; half of them mirrored, the colours of each varied."""
+def draw_batch(
+    data: LiftingPhotos, slots: Sequence[Slot], chances: NDArray[np.float64] | None = None
+) -> LiftingBatch:
+    """Random photos, one for each slot; half of them mirrored, the colours of each varied.
+
+    Args:
+        data: `N` photos.
+        slots: `B` of them.
+        chances: `(N,)` of each photo to be drawn; None: all are alike.
+    """
     rows: list[tuple[NDArray[Any], ...]] = []
     for slot in slots:
         rng = slot.rng
-        index = rng.integers(len(data.photo))
+        index = rng.choice(len(data.photo), p=chances)
         photo, rgb = data.photo[index], data.surface_rgb[index]
         inside = np.unpackbits(data.is_inside[index], axis=-1)
         points = data.surface_points[index].astype(np.float32)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Examples for the reconstruction network: source views, points and colours of one rig.
 
-The sources are the photo and the method's 32 near views. These are either true renders, disturbed
-so that they look like predicted ones, or the view generator's own predictions. The targets are
-always the true renders.
+The sources are the photo and the method's 32 near views, or the 8 of stage 1. These are either true
+renders, disturbed so that they look like predicted ones, or the view generator's own predictions.
+The targets are always the true renders.
 """
 
 from __future__ import annotations
@@ -24,14 +24,16 @@ from ..pipeline.lifting.photo_lifter import PhotoLifter
 from ..pipeline.lifting.radiance import RadianceGrid
 from ..pipeline.view_schedule import NUM_STAGE1_VIEWS, method_viewpoints
 from .framing import MAX_OBJECT_RADIUS
+from .ray_rendering import TargetRays
+from .reconstruction_recipes import SHIPPED, ReconstructionRecipe
 from .renders import RenderedRigs, load_rigs
 from .targets import DepthRig, SdfTarget, unproject
+from .view_data import drawing_chances
 
 NEAR_SURFACE_SPREADS = (0.008, 0.04)
 """Standard deviations of the points around the surface, world units."""
+NUM_RAYS = 256
 MAX_POSE_JITTER_DEG = 3.0
-PREDICTED_SHARE = 0.6
-"""Of the examples, as soon as there are predicted views."""
 GUESSED_SHARE = 0.8
 """Of the examples, where there is a lifter; the others show the images alone."""
 
@@ -65,6 +67,8 @@ class ReconstructionExample:
     """(Q,3) world."""
     surface_rgb: Tensor
     """(Q,3) sRGB 0..1."""
+    rays: TargetRays | None = None
+    """Of one stage-1 view, where rays are what is learnt from."""
 
 
 def depth_rig(rigs: RenderedRigs, rig: int) -> DepthRig:
@@ -104,6 +108,39 @@ def source_views(
     )
 
 
+def stage1_sources(rigs: RenderedRigs, rig: int) -> SourceViews:
+    """The 8 true views of stage 1."""
+    depths = depth_rig(rigs, rig)
+    images = torch.from_numpy(rigs.rgb[rig, :NUM_STAGE1_VIEWS]).permute(0, 3, 1, 2).contiguous()
+    return SourceViews(
+        rgb=images.float() / 255,
+        c2w=depths.c2w[:NUM_STAGE1_VIEWS],
+        K=depths.K,
+        reference_c2w=depths.c2w[0],
+    )
+
+
+def target_rays(
+    rigs: RenderedRigs, rig: int, view: int, num_rays: int, generator: torch.Generator
+) -> TargetRays:
+    """Random pixels of one true view: half of them anywhere, half on the object."""
+    depths = depth_rig(rigs, rig)
+    mask = torch.from_numpy(rigs.mask[rig, view])
+    on_object = mask.nonzero()
+    anywhere = torch.randint(mask.shape[0], (num_rays - num_rays // 2, 2), generator=generator)
+    chosen = torch.randint(len(on_object), (num_rays // 2,), generator=generator)
+    row, column = torch.cat([anywhere, on_object[chosen]]).unbind(1)
+    pixels = torch.stack([column, row, torch.ones_like(row)], dim=1).float()
+    c2w = depths.c2w[view]
+    direction = pixels @ torch.linalg.inv(depths.K).T @ c2w[:3, :3].T
+    return TargetRays(
+        origin=c2w[:3, 3].expand(num_rays, 3),
+        direction=F.normalize(direction, dim=-1),
+        rgb=torch.from_numpy(rigs.rgb[rig, view])[row, column].float() / 255,
+        coverage=mask[row, column].float() / 255,
+    )
+
+
 def lifted_photo(lifter: PhotoLifter, rigs: RenderedRigs, rig: int) -> RadianceGrid:
     """What the lifter makes of one rig's view 0, in the rig's world."""
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
@@ -132,6 +169,7 @@ class ReconstructionData:
         num_points: P.
         num_surface_points: Q.
         lifter: Makes the guesses, for a network that takes them.
+        recipe: Which views are sources, and whether rays are drawn.
     """
 
     def __init__(
@@ -143,6 +181,7 @@ class ReconstructionData:
         image_size_px: int,
         num_points: int,
         num_surface_points: int,
+        recipe: ReconstructionRecipe = SHIPPED,
     ) -> None:
         self.data_dir = data_dir
         self.asset_ids = list(asset_ids)
@@ -150,16 +189,18 @@ class ReconstructionData:
         self.image_size_px = image_size_px
         self.num_points = num_points
         self.num_surface_points = num_surface_points
+        self.recipe = recipe
 
     def draw(self, num_sources: tuple[int, int], rng: np.random.Generator) -> ReconstructionExample:
-        """A random rig of a random object, at least and at most so many of its near views as
-        sources."""
+        """A random rig of a random object; at least and at most so many of its near views as
+        sources, or all of stage 1."""
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         fewest, most = num_sources
         files = {path.stem for path in (self.data_dir / "predicted").glob("*.npz")}
         predicted_ids = [name for name in self.asset_ids if name in files]
-        use_predicted = bool(predicted_ids) and rng.random() < PREDICTED_SHARE
-        asset_id = str(rng.choice(predicted_ids if use_predicted else self.asset_ids))
+        use_predicted = bool(predicted_ids) and rng.random() < self.recipe.predicted_share
+        asset_ids = predicted_ids if use_predicted else self.asset_ids
+        asset_id = str(rng.choice(asset_ids, p=drawing_chances(asset_ids)))
         rigs = load_rigs(self.data_dir / "renders" / f"{asset_id}.npz")
         chosen = _spread_choice(
             int(rng.integers(fewest, most + 1)), rigs.rgb.shape[1] - NUM_STAGE1_VIEWS, rng
@@ -172,13 +213,20 @@ class ReconstructionData:
             sources = source_views(views, float(rigs.elevation_deg[rig]), chosen)
         else:
             rig = int(rng.integers(len(rigs.rgb)))
-            views = photo_and_near_views(rigs, rig)
-            sources = source_views(views, float(rigs.elevation_deg[rig]), chosen)
+            if self.recipe.source_stage == 1:
+                sources = stage1_sources(rigs, rig)
+            else:
+                views = photo_and_near_views(rigs, rig)
+                sources = source_views(views, float(rigs.elevation_deg[rig]), chosen)
             sources = _disturbed(sources, rng, generator)
         sources = shrink(sources, self.image_size_px)
         if self.lifter is not None and rng.random() < GUESSED_SHARE:
             sources = replace(sources, guess=lifted_photo(self.lifter, rigs, rig))
-        return self._with_targets(sources, depth_rig(rigs, rig), rigs.rgb[rig], generator)
+        example = self._with_targets(sources, depth_rig(rigs, rig), rigs.rgb[rig], generator)
+        if self.recipe.supervision == "rays":
+            view = int(rng.integers(NUM_STAGE1_VIEWS))
+            return replace(example, rays=target_rays(rigs, rig, view, NUM_RAYS, generator))
+        return example
 
     def _predicted_path(self, asset_id: str) -> Path:
         return self.data_dir / "predicted" / f"{asset_id}.npz"

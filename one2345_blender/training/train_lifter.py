@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Trains the photo lifter: which places behind a photo's pixels are inside, and what colour is."""
+"""Trains the photo lifter: which places behind a photo's pixels are inside, and what colour is.
+
+A new one, or the one of a preset's folder further.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,14 @@ import copy
 from pathlib import Path
 
 import torch
+from diffusers.models.attention_processor import Attention, AttnProcessor
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..contracts.errors import OptionError
 from ..pipeline.lifting.photo_lifter import PhotoLifter
 from ..pipeline.lifting.radiance import subsampled_intrinsics
+from ..pipeline.model_cache import load_pipeline
 from .lifting_data import (
     NUM_DEPTHS,
     OTHER_VIEW_SIZE_PX,
@@ -22,12 +28,14 @@ from .lifting_data import (
 )
 from .run_folder import RunFolder
 from .training_loop import TrainingLoop, share_of
-from .training_options import TrainingOptions, parse_options
+from .training_options import TrainingOptions, options_from, options_parser
 from .validate_lifter import validate_lifter
-from .view_data import read_split, view_size_px
+from .view_data import drawing_chances, read_split, require_rendered_size, view_size_px
 
 BATCH_SIZE = 16
 PEAK_LEARNING_RATE = 1e-3
+FURTHER_LEARNING_RATE = 5e-4
+"""For a network that was trained before."""
 COLOR_WEIGHT = 5.0
 VIEW_WEIGHT = 3.0
 """More makes fog of what is uncertain: it scores well, and hides the surface."""
@@ -38,15 +46,24 @@ VALIDATE_EVERY_S = 600.0
 
 def main(argv: list[str]) -> None:
     """`python -m one2345_blender.training lifter`."""
-    train_lifter(parse_options("lifter", __doc__, argv))
+    parser = options_parser("lifter", __doc__)
+    parser.add_argument(
+        "--start-from",
+        type=Path,
+        metavar="PRESET_DIR",
+        help="train the network of this preset's folder further",
+    )
+    args = parser.parse_args(argv)
+    train_lifter(options_from(args), args.start_from)
 
 
-def train_lifter(options: TrainingOptions) -> Path:
+def train_lifter(options: TrainingOptions, start_from: Path | None = None) -> Path:
     """Train, then write the averaged network in diffusers' layout.
 
     Args:
         options: `data` holds `renders` and `split.json`; the run goes to `lifter` in it, its
             examples to `lifting`.
+        start_from: The folder of a preset whose network is trained further.
 
     Returns:
         The folder of the network.
@@ -57,7 +74,8 @@ def train_lifter(options: TrainingOptions) -> Path:
     )
     first = reader.read_new()
     data, num_objects = join_photos(first), len(first)
-    objective = LiftingObjective(PhotoLifter(view_size_px(options.data), num_depths=NUM_DEPTHS))
+    chances = drawing_chances(reader.asset_ids)
+    objective = LiftingObjective(_network(options.data, start_from))
     objective.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     averaged = copy.deepcopy(objective).eval().requires_grad_(False)
     optimizer = torch.optim.AdamW(
@@ -69,17 +87,23 @@ def train_lifter(options: TrainingOptions) -> Path:
         optimizer,
         options,
         batch_size=BATCH_SIZE,
-        peak_rate=PEAK_LEARNING_RATE,
+        peak_rate=PEAK_LEARNING_RATE if start_from is None else FURTHER_LEARNING_RATE,
         decay_fraction=0.5,
         averaged=averaged,
     )
     loop.saw(num_objects)
-    loop.log(event="start", photos=len(data.photo), parameters=averaged.network.num_parameters())
+    loop.log(
+        event="start",
+        photos=len(data.photo),
+        parameters=averaged.network.num_parameters(),
+        started_from=start_from and str(start_from),
+    )
 
     def read_new() -> None:
-        nonlocal data, num_objects
-        new = reader.read_new()
-        data, num_objects = join_photos([data, *new]), num_objects + len(new)
+        nonlocal data, num_objects, chances
+        if new := reader.read_new():
+            data, num_objects = join_photos([data, *new]), num_objects + len(new)
+            chances = drawing_chances(reader.asset_ids)
         loop.saw(num_objects)
 
     def export_and_score() -> None:
@@ -90,8 +114,32 @@ def train_lifter(options: TrainingOptions) -> Path:
 
     loop.every(READ_EVERY_S, read_new, everywhere=True)
     loop.every(VALIDATE_EVERY_S, export_and_score, at_end=True)
-    loop.take_steps(lambda slots: draw_batch(data, slots))
+    loop.take_steps(lambda slots: draw_batch(data, slots, chances))
     return run.path / "photo_lifter"
+
+
+def _network(data_dir: Path, preset_dir: Path | None) -> PhotoLifter:
+    """A new one for the renders' size, or the preset's; with the attention that trains faster.
+
+    Raises:
+        CheckpointError: The folder is no preset, or not whole.
+        OptionError: The preset has no lifter, or the renders another size.
+    """
+    if preset_dir is None:
+        network = PhotoLifter(view_size_px(data_dir), num_depths=NUM_DEPTHS)
+    else:
+        preset = load_pipeline(preset_dir, torch.device("cpu"), needs_reconstruction=False)
+        if preset.photo_lifter is None:
+            raise OptionError(
+                f"The preset {preset_dir} draws its views without guesses: it has no lifter.",
+                hint="Train one without --start-from.",
+            )
+        network = preset.photo_lifter.train().requires_grad_(True)
+        require_rendered_size(data_dir, preset_dir, network.config.image_size_px)
+    for part in network.modules():
+        if isinstance(part, Attention):
+            part.set_processor(AttnProcessor())
+    return network
 
 
 class LiftingObjective(nn.Module):

@@ -3,6 +3,7 @@
 
 Where the original learns from rendered rays for days on GPUs, this learns from depth directly: the
 truncated signed distance at random points and the true colour at surface points, one rig a step.
+Rays are one of its recipes.
 """
 
 from __future__ import annotations
@@ -21,12 +22,14 @@ from ..pipeline.preset_weights import load_reconstruction
 from ..pipeline.reconstruction.geometry_volume import GeometryVolume
 from ..pipeline.reconstruction.reconstructor import SparseNeuSReconstructor
 from .framing import MAX_OBJECT_RADIUS
+from .ray_rendering import RaySupervision
 from .reconstruction_data import ReconstructionData, ReconstructionExample
+from .reconstruction_recipes import RECIPES, SHIPPED, ReconstructionRecipe
 from .run_folder import RunFolder
 from .training_loop import TrainingLoop, share_of
 from .training_options import TrainingOptions, options_from, options_parser
 from .validate_reconstruction import mean_scores, validate
-from .view_data import rendered_ids, view_size_px
+from .view_data import rendered_ids, require_rendered_size, view_size_px
 
 PEAK_LEARNING_RATE = 2e-3
 FURTHER_LEARNING_RATE = 1e-4
@@ -54,33 +57,36 @@ def embedded_reconstructor(
 
 
 class ReconstructionObjective(nn.Module):
-    """Signed distance and colour of examples, directly from rendered depth."""
+    """Signed distance and colour of examples, directly from rendered depth, or their rays."""
 
-    def __init__(self, reconstructor: SparseNeuSReconstructor) -> None:
+    def __init__(
+        self, reconstructor: SparseNeuSReconstructor, recipe: ReconstructionRecipe = SHIPPED
+    ) -> None:
         super().__init__()
         self.reconstructor = reconstructor
+        self.rays = RaySupervision() if recipe.supervision == "rays" else None
 
     def forward(self, examples: list[ReconstructionExample]) -> dict[str, Tensor]:
-        """`sdf`: weighted mean absolute error in volume units; `color`: mean absolute error."""
+        """From depth, `sdf`: weighted mean absolute error in volume units; `color`: mean absolute
+        error. From rays, see `RaySupervision`."""
         each = [self._losses(example) for example in examples]
-        means = {name: torch.stack([loss[name] for loss in each]).mean() for name in each[0]}
-        return {"loss": means["sdf"] + COLOR_WEIGHT * means["color"], **means}
+        return {name: torch.stack([loss[name] for loss in each]).mean() for name in each[0]}
 
     def _losses(self, example: ReconstructionExample) -> dict[str, Tensor]:
         reconstructor, sources = self.reconstructor, example.sources
         volume = reconstructor.encode(
             sources.rgb, sources.c2w, sources.K, sources.reference_c2w, guess=sources.guess
         )
+        if self.rays is not None:
+            return self.rays(reconstructor, volume, example.rays)
         frame = volume.frame
         sdf = reconstructor.sdf(volume, frame.to_volume(example.points))
         surface = frame.to_volume(example.surface_points)
         color = reconstructor.color(volume, surface, _normals(reconstructor, volume, surface))
         error = (sdf - example.sdf / frame.radius).abs()
         weight = torch.where(example.sdf < 0, INSIDE_WEIGHT, 1.0)
-        return {
-            "sdf": (weight * error).mean(),
-            "color": F.l1_loss(color, example.surface_rgb),
-        }
+        losses = {"sdf": (weight * error).mean(), "color": F.l1_loss(color, example.surface_rgb)}
+        return {"loss": losses["sdf"] + COLOR_WEIGHT * losses["color"], **losses}
 
 
 def _normals(
@@ -93,9 +99,22 @@ def _normals(
 
 def main(argv: list[str]) -> None:
     """`python -m one2345_blender.training reconstruction`."""
-    parser = options_parser("reconstruction", __doc__)
+    parser = reconstruction_parser("reconstruction", __doc__)
+    parser.add_argument(
+        "--recipe", choices=RECIPES, default="depth", help="see reconstruction_recipes.py"
+    )
     parser.add_argument("--run", type=Path, help="folder of the run; default: in the data's")
     parser.add_argument("--export", type=Path, help="folder for the weights of the best state")
+    args = parser.parse_args(argv)
+    run_dir = args.run or args.data / "reconstruction"
+    train_reconstruction(
+        options_from(args), args, run_dir, RECIPES[args.recipe], export_dir=args.export
+    )
+
+
+def reconstruction_parser(command: str, description: str | None) -> argparse.ArgumentParser:
+    """The options of any training of it; a command adds what it trains."""
+    parser = options_parser(command, description)
     parser.add_argument("--validate-every-minutes", type=float, default=8.0)
     parser.add_argument("--num-validation-objects", type=int, default=6)
     parser.add_argument(
@@ -113,29 +132,41 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--num-sources", type=int, nargs=2, default=(8, 16), metavar=("MIN", "MAX"))
     parser.add_argument("--num-points", type=int, default=8192)
     parser.add_argument("--num-surface-points", type=int, default=512)
-    args = parser.parse_args(argv)
-    train_reconstruction(options_from(args), args)
+    return parser
 
 
-def train_reconstruction(options: TrainingOptions, args: argparse.Namespace) -> None:
+def train_reconstruction(
+    options: TrainingOptions,
+    args: argparse.Namespace,
+    run_dir: Path,
+    recipe: ReconstructionRecipe = SHIPPED,
+    *,
+    export_dir: Path | None = None,
+) -> dict[str, float]:
     """Train; validate and export now and then.
 
     Args:
         options: `data` holds `renders`, `split.json`, the trained `lifter/photo_lifter` for a new
             network that takes a guess and, as they appear, `predicted` views.
-        args: The command's own options.
+        args: The other options of `reconstruction_parser`.
+        run_dir: Of the run.
+        recipe: What is learnt from.
+        export_dir: For the weights of the best state.
+
+    Returns:
+        The last scores, see `validate`.
 
     Raises:
         OptionError: The sizes do not go together, or nothing is rendered yet.
         CheckpointError: The preset has no such network, or it is not whole.
     """
-    run = RunFolder(args.run or options.data / "reconstruction")
+    run = RunFolder(run_dir)
     size_px = view_size_px(options.data)
     if args.start_from is None:
         reconstructor, in_use = _new_networks(args, size_px)
         lifter_dir = options.data / "lifter" / "photo_lifter"
     else:
-        reconstructor = _preset_network(args, size_px)
+        reconstructor = _preset_network(args)
         in_use = copy.deepcopy(reconstructor)
         lifter_dir = args.start_from / "photo_lifter"
     takes_guess = reconstructor.config["takes_guess"]
@@ -147,11 +178,13 @@ def train_reconstruction(options: TrainingOptions, args: argparse.Namespace) -> 
         num_points=args.num_points,
         num_surface_points=args.num_surface_points,
         lifter=lifter,
+        recipe=recipe,
     )
+    objective = ReconstructionObjective(reconstructor, recipe)
     loop = TrainingLoop(
         run,
-        ReconstructionObjective(reconstructor),
-        torch.optim.Adam(reconstructor.parameters(), betas=(0.9, 0.99)),
+        objective,
+        torch.optim.Adam(objective.parameters(), betas=(0.9, 0.99)),
         options,
         batch_size=1,
         peak_rate=PEAK_LEARNING_RATE if args.start_from is None else FURTHER_LEARNING_RATE,
@@ -159,23 +192,32 @@ def train_reconstruction(options: TrainingOptions, args: argparse.Namespace) -> 
     )
     loop.saw(len(data.asset_ids))
     loop.log(event="start", started_from=args.start_from and str(args.start_from))
-    best_iou = 0.0
+    best_iou, scores = 0.0, {}
 
     def validate_and_export() -> None:
-        nonlocal best_iou
+        nonlocal best_iou, scores
         exported = copy.deepcopy(in_use).to(reconstructor.device).eval()
         exported.load_state_dict(reconstructor.state_dict())
         names = rendered_ids(options.data, "val")[: args.num_validation_objects]
-        rows = validate(exported, options.data, names, run.path / "pictures", lifter)
+        rows = validate(
+            exported,
+            options.data,
+            names,
+            run.path / "pictures",
+            lifter,
+            source_stage=recipe.source_stage,
+        )
         scores = mean_scores(rows)
-        loop.log(validation=scores)
         iou = scores.get("predicted_iou", scores["true_iou"])
-        if iou > best_iou and args.export is not None:
-            exported.half().save_pretrained(args.export)
+        is_exported = iou > best_iou and export_dir is not None
+        loop.log(validation=scores, exported=is_exported)
+        if is_exported:
+            exported.half().save_pretrained(export_dir)
         best_iou = max(iou, best_iou)
 
     loop.every(60.0 * args.validate_every_minutes, validate_and_export, at_end=True)
     loop.take_steps(lambda slots: [data.draw(args.num_sources, slot.rng) for slot in slots])
+    return scores
 
 
 def _new_networks(
@@ -190,7 +232,7 @@ def _new_networks(
     return trained, in_use
 
 
-def _preset_network(args: argparse.Namespace, size_px: int) -> SparseNeuSReconstructor:
+def _preset_network(args: argparse.Namespace) -> SparseNeuSReconstructor:
     """The one of the preset's folder, whose sizes nobody may ask to be others."""
     if args.volume_size or args.image_size or args.export_volume_size or args.no_guess:
         raise OptionError(
@@ -198,11 +240,5 @@ def _preset_network(args: argparse.Namespace, size_px: int) -> SparseNeuSReconst
             hint="Leave out --volume-size, --image-size, --export-volume-size and --no-guess.",
         )
     reconstructor = load_reconstruction(args.start_from / "reconstruction")
-    expected_px = reconstructor.config["image_size_px"]
-    if expected_px != size_px:
-        raise OptionError(
-            f"The network of {args.start_from} sees views of {expected_px} px, the renders have "
-            f"{size_px} px.",
-            hint=f"Render with --size {expected_px}.",
-        )
+    require_rendered_size(args.data, args.start_from, reconstructor.config["image_size_px"])
     return reconstructor

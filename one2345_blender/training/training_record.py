@@ -18,7 +18,7 @@ RECORD_PATH = Path("data") / "trainings.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """One run, from its start to its last saved state."""
+    """One run, from its start to its last saved state, or to the best one where that is kept."""
 
     run_id: str
     steps: int
@@ -40,16 +40,18 @@ class TrainedNetwork:
         lines = (run_dir / LOG_NAME).read_text(encoding="utf-8").splitlines()
         log = [json.loads(line) for line in lines]
         progress = json.loads((run_dir / PROGRESS_NAME).read_text(encoding="utf-8"))
+        exported = [entry for entry in log if entry.get("exported")]
+        end = exported[-1] if exported else progress
         training = Training(
             run_id=hashlib.sha256(lines[0].encode()).hexdigest()[:12],
-            steps=progress["step"],
-            hours=round(progress["seconds"] / 3600.0, 2),
+            steps=end["step"],
+            hours=round(end["seconds"] / 3600.0, 2),
             objects=progress.get("objects") or None,
         )
         goes_on = any(entry.get("started_from") for entry in log)
         before = [t for t in self.trainings if t.run_id != training.run_id] if goes_on else []
         self.trainings = [*before, training]
-        for entry in log:
+        for entry in exported or log:
             self.scores |= {key: entry[key] for key in SCORE_KEYS if entry.get(key) is not None}
 
 

@@ -43,15 +43,8 @@ class RigViews:
 
     @cached_property
     def chances(self) -> np.ndarray:
-        """`(R,)` of each rig to be drawn. All are alike, but a library with more rigs than all
-        others together is drawn half as often as these: it must not rule the mixture."""
-        libraries = np.array([asset_id.split("_")[0] for asset_id in self.asset_ids])
-        names, counts = np.unique(libraries, return_counts=True)
-        others = len(libraries) - counts.max()
-        chances = np.ones(len(libraries))
-        if 0 < others < counts.max():
-            chances[libraries == names[counts.argmax()]] = 0.5 * others / counts.max()
-        return chances / chances.sum()
+        """`(R,)` of each rig to be drawn."""
+        return drawing_chances(self.asset_ids)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +56,21 @@ class ViewPairs:
     target: np.ndarray
     d_polar_deg: np.ndarray
     d_azimuth_deg: np.ndarray
+
+
+def drawing_chances(asset_ids: Sequence[str]) -> np.ndarray:
+    """`(N,)` of each example to be drawn, whose objects these are.
+
+    All are alike, but a library with more examples than all others together is drawn half as often
+    as these: it must not rule the mixture.
+    """
+    libraries = np.array([asset_id.split("_")[0] for asset_id in asset_ids])
+    names, counts = np.unique(libraries, return_counts=True)
+    others = len(libraries) - counts.max()
+    chances = np.ones(len(libraries))
+    if 0 < others < counts.max():
+        chances[libraries == names[counts.argmax()]] = 0.5 * others / counts.max()
+    return chances / chances.sum()
 
 
 def read_split(data_dir: Path, part: str) -> list[str]:
@@ -104,6 +112,20 @@ def view_size_px(data_dir: Path) -> int:
             hint="Run `python -m one2345_blender.training renders` first.",
         )
     return size_px
+
+
+def require_rendered_size(data_dir: Path, preset_dir: Path, expected_px: int) -> None:
+    """A preset's networks are trained further on views of the size that they see.
+
+    Raises:
+        OptionError: The renders have another size, or nothing is rendered yet.
+    """
+    if view_size_px(data_dir) != expected_px:
+        raise OptionError(
+            f"The networks of {preset_dir} see views of {expected_px} px, the renders in "
+            f"{data_dir} have {view_size_px(data_dir)} px.",
+            hint=f"Render with --size {expected_px}.",
+        )
 
 
 def no_rigs() -> RigViews:

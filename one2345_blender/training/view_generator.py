@@ -11,14 +11,13 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ..contracts.errors import OptionError
 from ..contracts.job_folder import atomic_write
 from ..pipeline.model_cache import load_pipeline
 from ..pipeline.pipeline_one2345 import One2345Pipeline
 from ..pipeline.preset_folders import MODEL_INDEX
 from ..pipeline.zero123.pipeline_zero123 import Zero123Pipeline
 from .training_loop import accelerator
-from .view_data import view_size_px
+from .view_data import require_rendered_size, view_size_px
 from .view_encoders import ViewEncoders
 from .view_networks import new_scheduler, new_view_networks
 from .view_recipes import ONE_STEP, SHIPPED, Sampling, ViewRecipe
@@ -85,12 +84,7 @@ class ViewGenerator:
         preset = load_pipeline(preset_dir, torch.device("cpu"), needs_reconstruction=False)
         zero123 = preset.zero123
         size_px = zero123.unet.config.sample_size * zero123.pixels_per_latent
-        if view_size_px(data_dir) != size_px:
-            raise OptionError(
-                f"The views of {preset_dir} have {size_px} px, the renders in {data_dir} "
-                f"{view_size_px(data_dir)} px.",
-                hint=f"Render with --size {size_px}.",
-            )
+        require_rendered_size(data_dir, preset_dir, size_px)
         return cls(
             zero123=zero123,
             encoders=ViewEncoders(

@@ -18,16 +18,23 @@ from tiny_preset import VIEW_SIZE_PX, save_tiny_preset
 
 from one2345_blender.contracts.errors import OptionError
 from one2345_blender.contracts.job import REFERENCE_SAMPLER
+from one2345_blender.pipeline.lifting.photo_lifter import PhotoLifter
 from one2345_blender.pipeline.model_cache import load_pipeline
 from one2345_blender.pipeline.pipeline_one2345 import One2345Pipeline
 from one2345_blender.pipeline.preset_weights import load_reconstruction
 from one2345_blender.pipeline.zero123.pipeline_zero123 import Zero123Pipeline
-from one2345_blender.training import predict_views, train_reconstruction, train_views
+from one2345_blender.training import (
+    compare_reconstructions,
+    predict_views,
+    train_lifter,
+    train_reconstruction,
+    train_views,
+)
 from one2345_blender.training.train_autoencoder import train_autoencoder
 from one2345_blender.training.train_decoder import train_decoder
 from one2345_blender.training.train_elevation import train_elevation
-from one2345_blender.training.train_lifter import train_lifter
 from one2345_blender.training.training_options import TrainingOptions
+from one2345_blender.training.training_record import TrainedNetwork, Training
 from one2345_blender.training.view_data import view_size_px
 from one2345_blender.training.view_generator import ViewGenerator
 from one2345_blender.training.view_recipes import ONE_STEP, RECIPES
@@ -135,11 +142,32 @@ def test_a_preset_that_takes_guesses_brings_its_lifter(data_dir: Path, tmp_path:
     assert ViewGenerator.trained(data_dir).sampling == ONE_STEP
 
 
+def test_a_presets_lifter_is_trained_further(
+    data_dir: Path, published: Path, tmp_path: Path
+) -> None:
+    preset = save_tiny_preset(tmp_path / "preset", lifts_photo=True)
+    arguments = ["--data", str(data_dir), "--steps=2", "--batch-size=2", "--learning-rate=1e-6"]
+    train_lifter.main([*arguments, "--start-from", str(preset)])
+    before = load_pipeline(preset, CPU).photo_lifter
+    after = PhotoLifter.from_pretrained(data_dir / "lifter" / "photo_lifter")
+    assert after.config["num_depths"] == before.config["num_depths"]
+    moved = [
+        (value - after.state_dict()[name]).abs().max()
+        for name, value in before.state_dict().items()
+    ]
+    assert 0.0 < max(moved) < 1e-4
+    record = TrainedNetwork(trainings=[Training(run_id="a", steps=1, hours=0.1, objects=1)])
+    record.add(data_dir / "lifter")
+    assert [training.steps for training in record.trainings] == [1, 2]
+    with pytest.raises(OptionError, match="has no lifter"):
+        train_lifter.main([*arguments, "--start-from", str(published)])
+
+
 def test_another_size_than_the_presets_is_refused(data_dir: Path, tmp_path: Path) -> None:
     folder = tmp_path / "large"
     large = render_own_models(folder, 2 * VIEW_SIZE_PX)
-    preset = save_tiny_preset(tmp_path / "preset")
-    for main in (train_views.main, train_reconstruction.main):
+    preset = save_tiny_preset(tmp_path / "preset", lifts_photo=True)
+    for main in (train_views.main, train_reconstruction.main, train_lifter.main):
         with pytest.raises(OptionError, match=f"{2 * VIEW_SIZE_PX} px") as caught:
             main(["--data", str(large), "--start-from", str(preset), "--steps=1"])
         assert f"--size {VIEW_SIZE_PX}" in caught.value.hint
@@ -150,7 +178,7 @@ def test_another_size_than_the_presets_is_refused(data_dir: Path, tmp_path: Path
 def test_all_networks_take_the_size_of_the_renders(data_dir: Path) -> None:
     """The shipped recipe, each training a step long."""
     options = TrainingOptions(data=data_dir, steps=1, batch_size=2, rigs_per_asset=1)
-    for train in (train_autoencoder, train_decoder, train_elevation, train_lifter):
+    for train in (train_autoencoder, train_decoder, train_elevation, train_lifter.train_lifter):
         train(options)
     pipeline = Zero123Pipeline.from_pretrained(train_views.train_views(options))
     assert pipeline.unet.config.sample_size * pipeline.pixels_per_latent == VIEW_SIZE_PX
@@ -165,6 +193,19 @@ def test_all_networks_take_the_size_of_the_renders(data_dir: Path) -> None:
     for run in ("autoencoder", "decoder", "elevation", "lifter", "views", "reconstruction"):
         progress = json.loads((data_dir / run / "progress.json").read_text())
         assert progress["objects"] == 2
+
+
+def test_recipes_of_the_reconstruction_are_compared(
+    data_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = ["--num-points=300", "--num-surface-points=32", "--num-validation-objects=1"]
+    arguments = ["--data", str(data_dir), "--steps=1", "--no-guess", "--volume-size=16", *few]
+    compare_reconstructions.main([*arguments, "--recipes", "rays", "stage-1-views"])
+    *_, header, _, rays, stage1 = capsys.readouterr().out.splitlines()
+    assert header.startswith("| recipe | steps | minutes | true_iou")
+    assert rays.startswith("| rays | 1 |") and stage1.startswith("| stage-1-views | 1 |")
+    log = (data_dir / "compare_reconstructions" / "rays" / "log.jsonl").read_text()
+    assert "true_sdf_l1" in log
 
 
 def test_a_reconstruction_of_images_alone_needs_no_lifter(data_dir: Path) -> None:

@@ -90,6 +90,21 @@ def test_trainings_that_went_on_stand_beside_those_before(tmp_path: Path) -> Non
     assert [training.steps for training in network.trainings] == [7]
 
 
+def test_the_record_is_of_the_state_that_was_kept(tmp_path: Path) -> None:
+    """A run whose second validation was its best."""
+    folder = run_folder(tmp_path / "run", steps=30)
+    rows = [
+        {"step": step, "seconds": 360.0 * step, "validation": {"true_iou": iou}, "exported": best}
+        for step, iou, best in ((10, 0.4, True), (20, 0.6, True), (30, 0.5, False))
+    ]
+    with (folder / LOG_NAME).open("a") as log:
+        log.writelines(json.dumps(row) + "\n" for row in rows)
+    network = TrainedNetwork()
+    network.add(folder)
+    assert (network.trainings[0].steps, network.trainings[0].hours) == (20, 2.0)
+    assert network.scores == {"validation": {"true_iou": 0.6}}
+
+
 def test_the_embedded_preset_has_a_record_of_every_run() -> None:
     record = read_record(packaged_preset("embedded"))
     assert record.keys() == PARTS.keys()

@@ -13,7 +13,13 @@ from training_steps import learn
 
 from one2345_blender.contracts.cameras import c2w_from_viewpoints, method_intrinsics, px_from_world
 from one2345_blender.pipeline.view_schedule import method_viewpoints
-from one2345_blender.training.reconstruction_data import ReconstructionData, shrink, source_views
+from one2345_blender.training.reconstruction_data import (
+    ReconstructionData,
+    shrink,
+    source_views,
+    target_rays,
+)
+from one2345_blender.training.reconstruction_recipes import RECIPES
 from one2345_blender.training.renders import RenderedRigs, save_rigs
 from one2345_blender.training.targets import (
     THIN_OFFSET,
@@ -104,18 +110,40 @@ def test_smaller_views_keep_their_cameras() -> None:
     assert small.rgb.shape == (4, 3, SIZE_PX // 2, SIZE_PX // 2)
 
 
-def test_network_learns_from_an_example(tmp_path: Path) -> None:
+def sphere_renders() -> RenderedRigs:
+    """Those of `sphere_rig`, grey."""
     rig = sphere_rig()
     mask = (rig.depth > 0).numpy()
     rgb = np.where(mask[..., None], np.uint8(90), np.uint8(255)).repeat(3, -1)
-    rigs = RenderedRigs(
+    return RenderedRigs(
         rgb=rgb[None],
         mask=(mask * np.uint8(255))[None],
         depth=rig.depth.numpy().astype(np.float16)[None],
         elevation_deg=np.array([ELEVATION_DEG], np.float32),
     )
+
+
+def test_rays_meet_the_pixels_they_are_of() -> None:
+    rigs = sphere_renders()
+    rays = target_rays(rigs, 0, 3, 64, torch.Generator().manual_seed(0))
+    along = -(rays.origin * rays.direction).sum(-1)
+    nearest = (rays.origin + along[:, None] * rays.direction).norm(dim=-1)
+    is_object = rays.coverage > 0.5
+    assert is_object.sum() >= 32
+    assert (nearest[is_object] < RADIUS + 1e-3).all()
+    assert (nearest[~is_object] > RADIUS - 1e-3).all()
+    assert (rays.rgb[is_object] == 90 / 255).all() and (rays.rgb[~is_object] == 1.0).all()
+
+
+@pytest.mark.parametrize(
+    ("recipe", "measure", "num_steps"),
+    [("depth", "sdf", 12), ("rays", "color", 24), ("stage-1-views", "sdf", 12)],
+)
+def test_network_learns_from_an_example(
+    tmp_path: Path, recipe: str, measure: str, num_steps: int
+) -> None:
     (tmp_path / "renders").mkdir()
-    save_rigs(rigs, tmp_path / "renders" / "ball.npz")
+    save_rigs(sphere_renders(), tmp_path / "renders" / "ball.npz")
     (tmp_path / "split.json").write_text(json.dumps({"train": ["ball", "not_rendered"]}))
     data = ReconstructionData(
         tmp_path,
@@ -123,16 +151,19 @@ def test_network_learns_from_an_example(tmp_path: Path) -> None:
         image_size_px=32,
         num_points=600,
         num_surface_points=32,
+        recipe=RECIPES[recipe],
     )
+    drawn = data.draw((5, 5), np.random.default_rng(0))
+    assert len(drawn.sources.rgb) == (8 if recipe == "stage-1-views" else 6)
     reconstructor = embedded_reconstructor(16, 32)
     history = learn(
-        ReconstructionObjective(reconstructor),
+        ReconstructionObjective(reconstructor, RECIPES[recipe]),
         lambda slots: [data.draw((5, 5), slot.rng) for slot in slots],
         batch_size=1,
-        num_steps=12,
+        num_steps=num_steps,
         learning_rate=2e-3,
     )
-    errors = [losses["sdf"] for losses in history]
+    errors = [losses[measure] for losses in history]
     assert np.mean(errors[-3:]) < 0.8 * np.mean(errors[:3])
 
 

@@ -19,10 +19,13 @@ from one2345_blender.pipeline.lifting.photo_lifter import LiftedPhoto, PhotoLift
 from one2345_blender.pipeline.lifting.radiance import DEPTH_RANGE, subsampled_intrinsics
 from one2345_blender.pipeline.view_schedule import method_viewpoints
 from one2345_blender.training.lifting_data import (
+    MIRROR,
     NUM_DEPTHS,
     LiftingPhotos,
+    PhotoReader,
     cached_photos,
     draw_batch,
+    join_photos,
     load_photos,
     random_colours,
 )
@@ -124,6 +127,27 @@ def test_a_lifted_ball_is_a_ball_from_everywhere(photos: LiftingPhotos) -> None:
     same = lifted.render(torch.eye(4).expand(8, 4, 4), K, 32, 48)
     photo = torch.nn.functional.avg_pool2d(batch.photo, 4)
     assert (same[:, 3] - photo[:, 3]).abs().mean() < 0.03
+
+
+def test_photos_are_drawn_by_their_chances(photos: LiftingPhotos) -> None:
+    chances = np.zeros(len(photos.photo))
+    chances[2] = 1.0
+    batch = draw_batch(photos, slots(6), chances)
+    drawn = {tuple(pose.flatten().tolist()) for pose in batch.photo_from_view}
+    own = {tuple(p.flatten().tolist()) for p in photos.photo_from_view[2]}
+    mirrored = {
+        tuple((p * MIRROR * MIRROR.T).flatten().tolist()) for p in photos.photo_from_view[2]
+    }
+    assert drawn <= own | mirrored
+
+
+def test_the_reader_says_whose_photos_it_read(tmp_path: Path) -> None:
+    (tmp_path / "renders").mkdir()
+    for name in ("shop_ball", "game_ball"):
+        save_rigs(ball_rigs(), tmp_path / "renders" / f"{name}.npz")
+    reader = PhotoReader(tmp_path, ["game_ball", "shop_ball"], rigs_per_asset=1)
+    assert len(join_photos(reader.read_new()).photo) == len(reader.asset_ids)
+    assert reader.asset_ids == ["game_ball"] * 4 + ["shop_ball"] * 4
 
 
 def test_recolouring_leaves_the_background_white() -> None:
