@@ -123,7 +123,7 @@ def _network(data_dir: Path, preset_dir: Path | None) -> PhotoLifter:
 
     Raises:
         CheckpointError: The folder is no preset, or not whole.
-        OptionError: The preset has no lifter, or the renders another size.
+        OptionError: The preset has no lifter, or one of another size or number of bins.
     """
     if preset_dir is None:
         network = PhotoLifter(view_size_px(data_dir), num_depths=NUM_DEPTHS)
@@ -136,6 +136,12 @@ def _network(data_dir: Path, preset_dir: Path | None) -> PhotoLifter:
             )
         network = preset.photo_lifter.train().requires_grad_(True)
         require_rendered_size(data_dir, preset_dir, network.config.image_size_px)
+        if network.config.num_depths != NUM_DEPTHS:
+            raise OptionError(
+                f"The lifter of {preset_dir} has {network.config.num_depths} depth bins, the "
+                f"examples have {NUM_DEPTHS}.",
+                hint="Train one without --start-from.",
+            )
     for part in network.modules():
         if isinstance(part, Attention):
             part.set_processor(AttnProcessor())

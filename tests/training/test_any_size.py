@@ -30,6 +30,7 @@ from one2345_blender.training import (
     train_reconstruction,
     train_views,
 )
+from one2345_blender.training.lifting_data import NUM_DEPTHS
 from one2345_blender.training.train_autoencoder import train_autoencoder
 from one2345_blender.training.train_decoder import train_decoder
 from one2345_blender.training.train_elevation import train_elevation
@@ -147,6 +148,11 @@ def test_a_presets_lifter_is_trained_further(
 ) -> None:
     preset = save_tiny_preset(tmp_path / "preset", lifts_photo=True)
     arguments = ["--data", str(data_dir), "--steps=2", "--batch-size=2", "--learning-rate=1e-6"]
+    with pytest.raises(OptionError, match="8 depth bins, the examples have 32"):
+        train_lifter.main([*arguments, "--start-from", str(preset)])
+    narrow = {"block_out_channels": (16, 16, 32), "attention_head_dim": 8}
+    lifter = PhotoLifter(image_size_px=VIEW_SIZE_PX, num_depths=NUM_DEPTHS, **narrow)
+    lifter.save_pretrained(preset / "photo_lifter")
     train_lifter.main([*arguments, "--start-from", str(preset)])
     before = load_pipeline(preset, CPU).photo_lifter
     after = PhotoLifter.from_pretrained(data_dir / "lifter" / "photo_lifter")
