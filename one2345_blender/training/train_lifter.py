@@ -28,7 +28,7 @@ from .lifting_data import (
 )
 from .run_folder import RunFolder
 from .training_loop import TrainingLoop, share_of
-from .training_options import TrainingOptions, options_from, options_parser
+from .training_options import TrainingOptions, add_start_from, options_from, options_parser
 from .validate_lifter import validate_lifter
 from .view_data import drawing_chances, read_split, require_rendered_size, view_size_px
 
@@ -47,12 +47,7 @@ VALIDATE_EVERY_S = 600.0
 def main(argv: list[str]) -> None:
     """`python -m one2345_blender.training lifter`."""
     parser = options_parser("lifter", __doc__)
-    parser.add_argument(
-        "--start-from",
-        type=Path,
-        metavar="PRESET_DIR",
-        help="train the network of this preset's folder further",
-    )
+    add_start_from(parser, "train the network of this preset's folder further")
     args = parser.parse_args(argv)
     train_lifter(options_from(args), args.start_from)
 

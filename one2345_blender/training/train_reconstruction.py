@@ -27,7 +27,7 @@ from .reconstruction_data import ReconstructionData, ReconstructionExample
 from .reconstruction_recipes import RECIPES, SHIPPED, ReconstructionRecipe
 from .run_folder import RunFolder
 from .training_loop import TrainingLoop, share_of
-from .training_options import TrainingOptions, options_from, options_parser
+from .training_options import TrainingOptions, add_start_from, options_from, options_parser
 from .validate_reconstruction import mean_scores, validate
 from .view_data import rendered_ids, require_rendered_size, view_size_px
 
@@ -117,11 +117,8 @@ def reconstruction_parser(command: str, description: str | None) -> argparse.Arg
     parser = options_parser(command, description)
     parser.add_argument("--validate-every-minutes", type=float, default=8.0)
     parser.add_argument("--num-validation-objects", type=int, default=6)
-    parser.add_argument(
-        "--start-from",
-        type=Path,
-        metavar="PRESET_DIR",
-        help="train the network of this preset's folder further, in the sizes that it has",
+    add_start_from(
+        parser, "train the network of this preset's folder further, in the sizes that it has"
     )
     parser.add_argument("--volume-size", type=int, help="voxels per axis in training, 64")
     parser.add_argument("--image-size", type=int, help="px, in training; the renders'")

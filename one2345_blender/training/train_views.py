@@ -26,7 +26,7 @@ from ..pipeline.zero123.pipeline_zero123 import Zero123Pipeline
 from .run_folder import RunFolder
 from .train_autoencoder import train_reader
 from .training_loop import Slot, TrainingLoop
-from .training_options import TrainingOptions, options_from, options_parser
+from .training_options import TrainingOptions, add_start_from, options_from, options_parser
 from .validate_views import validate_views
 from .view_data import RigReader, draw_pairs, read_split
 from .view_encoders import LatentRigs, join_latents
@@ -78,11 +78,8 @@ def main(argv: list[str]) -> None:
     """`python -m one2345_blender.training views`."""
     parser = options_parser("views", __doc__)
     parser.add_argument("--recipe", choices=RECIPES, default="velocity", help="see view_recipes.py")
-    parser.add_argument(
-        "--start-from",
-        type=Path,
-        metavar="PRESET_DIR",
-        help="train the networks of this preset's folder further; the result is such a folder",
+    add_start_from(
+        parser, "train the networks of this preset's folder further; the result is such a folder"
     )
     args = parser.parse_args(argv)
     train_views(options_from(args), args.start_from, RECIPES[args.recipe])

@@ -72,6 +72,11 @@ def options_parser(command: str, description: str | None) -> argparse.ArgumentPa
     return parser
 
 
+def add_start_from(parser: argparse.ArgumentParser, description: str) -> None:
+    """`--start-from PRESET_DIR`, for a training that can go on from a preset's weights."""
+    parser.add_argument("--start-from", type=Path, metavar="PRESET_DIR", help=description)
+
+
 def options_from(args: argparse.Namespace) -> TrainingOptions:
     """The parsed `TrainingOptions`, whatever else `args` holds; sets the number of threads."""
     torch.set_num_threads(args.threads)
