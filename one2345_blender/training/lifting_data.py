@@ -16,8 +16,7 @@ from torch.nn import functional as F
 
 from ..contracts.cameras import FOCAL_PER_SIDE
 from ..contracts.job_folder import atomic_write
-from ..pipeline.lifting.photo_lifter import MASK_THRESHOLD
-from ..pipeline.lifting.radiance import DEPTH_RANGE
+from ..pipeline.lifting.photo_lifter import BIN_LENGTH
 from ..pipeline.view_schedule import NUM_STAGE1_VIEWS, method_viewpoints
 from .reconstruction_data import depth_rig
 from .renders import RenderedRigs, load_rigs
@@ -42,8 +41,12 @@ class LiftingPhotos:
 
     photo: NDArray[np.uint8]
     """`(N, 128, 128, 4)`: sRGB on white and mask."""
+    front_depth: NDArray[np.float16]
+    """`(N, 64, 64)` of the nearest surface in 2 x 2 pixels, along the view axis, world units; 0
+    where the photo shows none."""
     is_inside: NDArray[np.uint8]
-    """`(N, 32, 64, 8)`: bits `(N, D, h, w)` packed along the last axis, nearest depth first."""
+    """`(N, 32, 64, 8)`: bits `(N, D, h, w)` packed along the last axis, the bins of
+    `LiftedPhoto`."""
     surface_points: NDArray[np.float16]
     """`(N, Q, 3)` OpenCV axes, world units."""
     surface_rgb: NDArray[np.uint8]
@@ -62,6 +65,8 @@ class LiftingBatch:
 
     photo: Tensor
     """`(B, 4, S, S)` sRGB on white and mask, 0..1."""
+    front_depth: Tensor
+    """`(B, 1, h, w)` world units, 0 where there is none."""
     is_inside: Tensor
     """`(B, D, h, w)` 0 or 1."""
     surface_points: Tensor
@@ -144,6 +149,7 @@ def draw_batch(
         rng = slot.rng
         index = rng.choice(len(data.photo), p=chances)
         photo, rgb = data.photo[index], data.surface_rgb[index]
+        front = data.front_depth[index]
         inside = np.unpackbits(data.is_inside[index], axis=-1)
         points = data.surface_points[index].astype(np.float32)
         recolour = random_colours(rng)
@@ -154,17 +160,19 @@ def draw_batch(
         view, pose = data.view_rgba[index, other], data.photo_from_view[index, other]
         view = np.dstack([recolour(view[..., :3], view[..., 3]), view[..., 3]])
         if rng.random() < 0.5:
-            photo, inside, view = photo[:, ::-1], inside[..., ::-1], view[:, ::-1]
+            photo, front, view = photo[:, ::-1], front[:, ::-1], view[:, ::-1]
+            inside = inside[..., ::-1]
             points, pose = points * MIRROR[:3, 0], pose * MIRROR * MIRROR.T
-        rows.append((photo, inside, points, rgb, view, pose))
+        rows.append((photo, front, inside, points, rgb, view, pose))
     columns = [torch.from_numpy(np.stack(column)) for column in zip(*rows, strict=True)]
     return LiftingBatch(
         photo=columns[0].permute(0, 3, 1, 2).float() / 255.0,
-        is_inside=columns[1].float(),
-        surface_points=columns[2],
-        surface_rgb=columns[3].float() / 255.0,
-        view=columns[4].permute(0, 3, 1, 2).float() / 255.0,
-        photo_from_view=columns[5],
+        front_depth=columns[1].float()[:, None],
+        is_inside=columns[2].float(),
+        surface_points=columns[3],
+        surface_rgb=columns[4].float() / 255.0,
+        view=columns[5].permute(0, 3, 1, 2).float() / 255.0,
+        photo_from_view=columns[6],
     )
 
 
@@ -208,11 +216,11 @@ def _photos_of_rig(rigs: RenderedRigs, rig: int, rng: np.random.Generator) -> Li
     )
     short = NUM_SURFACE_POINTS - len(surface_rgb)  # tiny objects show fewer pixels
     photo = np.concatenate([rigs.rgb[rig, chosen], rigs.mask[rig, chosen, ..., None]], axis=-1)
+    front_depth, is_inside = zip(*[_behind_pixels(depths, view) for view in chosen], strict=True)
     return LiftingPhotos(
         photo=photo,
-        is_inside=np.stack(
-            [_inside_bits(depths, photo[i, ..., 3], v) for i, v in enumerate(chosen)]
-        ),
+        front_depth=np.stack(front_depth),
+        is_inside=np.stack(is_inside),
         surface_points=np.pad(seen.numpy(), [(0, 0), (0, short), (0, 0)], "wrap").astype(
             np.float16
         ),
@@ -231,21 +239,31 @@ def _shrunk(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return blocks.mean(axis=(2, 4)).round().astype(np.uint8)
 
 
-def _inside_bits(depths: DepthRig, mask: NDArray[np.uint8], view: int) -> NDArray[np.uint8]:
-    """Packed bits `(D, h, w / 8)`: which places behind one view's pixels no view sees through."""
-    size = mask.shape[0] // 2
-    cover = F.max_pool2d(torch.from_numpy(mask / 255.0)[None], 2)[0] > MASK_THRESHOLD
-    row, column = cover.nonzero().T
+def _behind_pixels(depths: DepthRig, view: int) -> tuple[NDArray[np.float16], NDArray[np.uint8]]:
+    """What lies behind one view's pixels, two by two.
+
+    The bin that begins at the surface is always inside, or sheets without thickness would not be
+    there at all; of the others those are inside which no view sees through.
+
+    Returns:
+        `(h, w)` the nearest depth, and packed bits `(D, h, w / 8)`.
+    """
+    size = depths.depth.shape[-1] // 2
+    far_away = torch.where(depths.depth[view] > 0, depths.depth[view], torch.inf)
+    nearest = -F.max_pool2d(-far_away[None], 2)[0]
+    row, column = nearest.isfinite().nonzero().T
+    front = nearest[row, column]
     centre = (2 * torch.stack([column, row], dim=-1) + 1) / size - 1
-    near, far = DEPTH_RANGE
-    depth = near + (far - near) * (torch.arange(NUM_DEPTHS) + 0.5) / NUM_DEPTHS
     slope = torch.cat([centre / (2 * FOCAL_PER_SIDE), torch.ones(len(centre), 1)], dim=-1)
-    before_camera = (slope * depth[:, None, None]).reshape(-1, 3)
+    depth = front + BIN_LENGTH * (torch.arange(NUM_DEPTHS)[:, None] - 0.5)
+    before_camera = (slope * depth[..., None]).reshape(-1, 3)
     pose = depths.c2w[view]
     points = before_camera @ pose[:3, :3].T + pose[:3, 3]
     judging = list(JUDGING_VIEWS)
     judges = DepthRig(depth=depths.depth[judging], c2w=depths.c2w[judging], K=depths.K)
-    inside = free_space(judges, points) <= DEPTH_TOLERANCE
+    inside = (free_space(judges, points) <= DEPTH_TOLERANCE).reshape(NUM_DEPTHS, -1)
+    inside[0], inside[1] = False, True
     bits = np.zeros((NUM_DEPTHS, size, size), bool)
-    bits[:, row.numpy(), column.numpy()] = inside.numpy().reshape(NUM_DEPTHS, -1)
-    return np.packbits(bits, axis=-1)
+    bits[:, row.numpy(), column.numpy()] = inside.numpy()
+    front_depth = torch.where(nearest.isfinite(), nearest, 0.0).numpy().astype(np.float16)
+    return front_depth, np.packbits(bits, axis=-1)

@@ -85,7 +85,8 @@ _RUNS = {
     ),
     "lifter": (
         ("photo_lifter",),
-        "cross-entropy of inside and outside behind each pixel, colours of surface points",
+        "absolute error of the visible depth, cross-entropy of inside and outside behind it, "
+        "colours of surface points and of another view",
     ),
     "views": (
         ("unet", "image_encoder", "clip_camera_projection"),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Trains the photo lifter: which places behind a photo's pixels are inside, and what colour is.
+"""Trains the photo lifter: where a photo's object is, what lies behind that, and its colours.
 
 A new one, or the one of a preset's folder further.
 """
@@ -36,6 +36,7 @@ BATCH_SIZE = 16
 PEAK_LEARNING_RATE = 1e-3
 FURTHER_LEARNING_RATE = 5e-4
 """For a network that was trained before."""
+FRONT_WEIGHT, RELIEF_WEIGHT = 1.0, 3.0
 COLOR_WEIGHT = 5.0
 VIEW_WEIGHT = 3.0
 """More makes fog of what is uncertain: it scores well, and hides the surface."""
@@ -144,8 +145,12 @@ def _network(data_dir: Path, preset_dir: Path | None) -> PhotoLifter:
 
 
 class LiftingObjective(nn.Module):
-    """What the lifter learns: cross-entropy where the photo shows the object, squared colour errors
-    on its surface and in another view of it."""
+    """What the lifter learns: absolute errors of the visible surface's depth, cross-entropy behind
+    it, squared colour errors on the surface and in another view of the object.
+
+    How far away the whole object is remains doubtful; errors of the depth count more once what
+    they have in common is taken away.
+    """
 
     def __init__(self, network: PhotoLifter) -> None:
         super().__init__()
@@ -162,6 +167,8 @@ class LiftingObjective(nn.Module):
             logit, batch.is_inside, weight=cover, reduction="none"
         )
         inside = (errors.sum((1, 2, 3)) / cover.sum((1, 2, 3)).clamp_min(1.0)).mean()
+        is_front = batch.front_depth > 0
+        front, relief = _depth_errors(lifted.front_depth - batch.front_depth, is_front)
         _, rgb = lifted.at(batch.surface_points)
         color = F.mse_loss(rgb, batch.surface_rgb)
         K = subsampled_intrinsics(OTHER_VIEW_SIZE_PX, batch.photo.shape[-1] // OTHER_VIEW_SIZE_PX)
@@ -169,5 +176,27 @@ class LiftingObjective(nn.Module):
             batch.photo_from_view, K.to(logit.device), OTHER_VIEW_SIZE_PX, NUM_RAY_SAMPLES
         )
         view = F.mse_loss(shown, batch.view)
-        loss = inside + COLOR_WEIGHT * color + VIEW_WEIGHT * view
-        return {"loss": loss, "inside": inside, "color": color, "view": view}
+        losses = {
+            "front": front,
+            "relief": relief,
+            "inside": inside,
+            "color": color,
+            "view": view,
+        }
+        weights = (FRONT_WEIGHT, RELIEF_WEIGHT, 1.0, COLOR_WEIGHT, VIEW_WEIGHT)
+        weighted = [w * part for w, part in zip(weights, losses.values(), strict=True)]
+        return {"loss": torch.stack(weighted).sum(), **losses}
+
+
+def _depth_errors(error: Tensor, is_front: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean absolute error of depths, and of their differences from each photo's mean error.
+
+    Args:
+        error: `(B, 1, h, w)`.
+        is_front: Where it counts.
+    """
+    share = is_front / is_front.sum((1, 2, 3), keepdim=True).clamp_min(1.0)
+    common = (share * error).sum((1, 2, 3), keepdim=True)
+    return (share * error.abs()).sum() / len(error), (share * (error - common).abs()).sum() / len(
+        error
+    )

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from one2345_blender.contracts.cameras import (
+    FOCAL_PER_SIDE,
     Viewpoint,
     c2w_from_viewpoints,
     method_intrinsics,
@@ -22,12 +23,13 @@ from one2345_blender.pipeline.lifting.guessed_object import (
 )
 from one2345_blender.pipeline.lifting.photo_elevation import ELEVATION_BINS_DEG, PhotoElevation
 from one2345_blender.pipeline.lifting.photo_lifter import (
+    BIN_LENGTH,
+    EMPTY_LOGIT,
     LiftedPhoto,
     PhotoLifter,
-    frustum_coordinates,
+    photo_coordinates,
 )
 from one2345_blender.pipeline.lifting.radiance import (
-    DEPTH_RANGE,
     VOLUME_HALF_SIDE,
     RadianceGrid,
     composite,
@@ -50,21 +52,23 @@ def tiny_lifter() -> PhotoLifter:
 
 def lifted_ball(elevation_deg: float) -> LiftedPhoto:
     """What a perfect network would make of a red ball's photo."""
-    near, far = DEPTH_RANGE
-    depth = near + (far - near) * (torch.arange(NUM_DEPTHS) + 0.5) / NUM_DEPTHS
-    unit = (2 * torch.arange(SIZE_PX) + 1) / SIZE_PX - 1
-    z, y, x = torch.meshgrid(depth, unit, unit, indexing="ij")
-    points = torch.stack([x, y, torch.ones_like(z)], dim=-1)
-    points[..., :2] /= 2 * 280.0 / 256.0
-    points = points * z[..., None]
     c2w = c2w_from_viewpoints([Viewpoint(name="", azimuth_deg=0.0, elevation_deg=elevation_deg)])[0]
     centre = torch.from_numpy((BALL_CENTRE - c2w[:3, 3]) @ c2w[:3, :3]).float()
-    distance = (points - centre).norm(dim=-1)
-    cover = (distance < BALL_RADIUS).any(0).float()
+    unit = (2 * torch.arange(SIZE_PX) + 1) / SIZE_PX - 1
+    y, x = torch.meshgrid(unit, unit, indexing="ij")
+    rays = torch.stack([x, y, torch.full_like(x, 2 * FOCAL_PER_SIDE)], dim=-1)
+    rays = rays / rays[..., 2:]
+    squared, along = rays.square().sum(-1), rays @ centre
+    discriminant = along.square() - squared * (centre.square().sum() - BALL_RADIUS**2)
+    cover = (discriminant > 0).float()
+    front = (along - discriminant.clamp_min(0).sqrt()) / squared
+    depth = front + BIN_LENGTH * (torch.arange(NUM_DEPTHS)[:, None, None] - 0.5)
+    distance = (rays * depth[..., None] - centre).norm(dim=-1)
     photo = torch.where(cover > 0, torch.tensor([0.8, 0.1, 0.1])[:, None, None], torch.ones(()))
     color = torch.zeros(1, 4, 1, 1, 1)
     color[:, 3] = 10.0
     return LiftedPhoto(
+        front_depth=front[None, None],
         logit=(40.0 * (BALL_RADIUS - distance))[None, None].clamp(-10, 10),
         color=color,
         photo=torch.cat([photo, cover[None]])[None],
@@ -72,16 +76,30 @@ def lifted_ball(elevation_deg: float) -> LiftedPhoto:
     )
 
 
-def test_frustum_coordinates_agree_with_the_cameras() -> None:
+def test_photo_coordinates_agree_with_the_cameras() -> None:
     points = np.random.default_rng(0).uniform(-0.4, 0.4, (50, 3))
     c2w = c2w_from_viewpoints([Viewpoint(name="", azimuth_deg=0.0, elevation_deg=35.0)])[0]
-    px, depth = px_from_world(points, c2w, method_intrinsics(SIZE_PX))
+    px, _ = px_from_world(points, c2w, method_intrinsics(SIZE_PX))
     before_camera = torch.from_numpy((points - c2w[:3, 3]) @ c2w[:3, :3])
-    x, y, z = frustum_coordinates(before_camera).numpy().T
-    np.testing.assert_allclose((x + 1) * SIZE_PX / 2, px[:, 0], atol=1e-4)
-    np.testing.assert_allclose((y + 1) * SIZE_PX / 2, px[:, 1], atol=1e-4)
-    near, far = DEPTH_RANGE
-    np.testing.assert_allclose(near + (far - near) * (z + 1) / 2, depth, atol=1e-6)
+    on_photo = photo_coordinates(before_camera).numpy()
+    np.testing.assert_allclose((on_photo + 1) * SIZE_PX / 2, px, atol=1e-4)
+
+
+def test_nothing_lies_before_the_visible_surface() -> None:
+    """Points on one ray, whose first bin says outside and whose others say inside."""
+    lifted = lifted_ball(0.0)
+    logit = torch.full_like(lifted.logit, 5.0)
+    logit[:, :, 0] = -5.0
+    middle = SIZE_PX // 2 + 6
+    front = float(lifted.front_depth[0, 0, middle, middle])
+    offset = torch.tensor([-3.0, -0.4, -0.02, 0.02, 0.4, NUM_DEPTHS - 1.5]) * BIN_LENGTH
+    slope = (2.0 * (middle + 0.5) / SIZE_PX - 1.0) / (2.0 * FOCAL_PER_SIDE)
+    depth = front + offset
+    points = torch.stack([slope * depth, slope * depth, depth], dim=-1)[None]
+    found, _ = replace(lifted, logit=logit).at(points)
+    assert (found[0, :3] < 0).all() and (found[0, 3:] > 0).all()
+    assert found[0, 0] == EMPTY_LOGIT
+    assert abs(float(found[0, 2])) < 0.3  # the zero is at the surface
 
 
 @pytest.mark.parametrize("elevation_deg", [-10.0, 0.0, 40.0])
@@ -132,31 +150,11 @@ def test_colours_of_unseen_samples_are_not_missed() -> None:
 
 def test_background_of_the_photo_stays_empty() -> None:
     lifted = lifted_ball(0.0)
-    solid = LiftedPhoto(
-        logit=torch.full_like(lifted.logit, 10.0),
-        color=lifted.color,
-        photo=lifted.photo,
-        cover=lifted.cover,
-    )
+    solid = replace(lifted, logit=torch.full_like(lifted.logit, 10.0))
     guessed = GuessedObject(lifted=solid, elevation=ElevationEstimate.given(0.0), size_px=SIZE_PX)
     covered = guessed.views([INPUT_OFFSET])[0, ..., 1] < 200
     outline = lifted.cover[0, 0].numpy() > 0
     assert (covered & ~outline).sum() < 0.15 * outline.sum()  # a rim of one pixel
-
-
-def test_every_ray_of_the_object_meets_it() -> None:
-    """A network that doubts every depth still has something where the ball's middle is."""
-    lifted = lifted_ball(0.0)
-    doubtful = replace(lifted, logit=lifted.logit - 12.0).meeting_every_ray()
-    is_object = lifted.cover[0, 0] > 0
-    at_pixel = doubtful.logit[0, 0].amax(0)
-    assert (at_pixel[is_object] > 0.0).all()
-    assert (at_pixel[~is_object] < 0.0).all()
-    near, far = DEPTH_RANGE
-    ball_bin = (1.2 - near) / (far - near) * NUM_DEPTHS
-    middle_px = is_object.nonzero().float().mean(0).round().long()
-    found_bin = doubtful.logit[0, 0, :, middle_px[0], middle_px[1]].argmax()
-    assert abs(float(found_bin) - ball_bin) < 4.0
 
 
 def test_networks_give_the_same_guess_for_the_same_photo() -> None:

@@ -15,8 +15,8 @@ from one2345_blender.contracts.cameras import (
     method_intrinsics,
 )
 from one2345_blender.pipeline.lifting.photo_elevation import PhotoElevation
-from one2345_blender.pipeline.lifting.photo_lifter import LiftedPhoto, PhotoLifter
-from one2345_blender.pipeline.lifting.radiance import DEPTH_RANGE, subsampled_intrinsics
+from one2345_blender.pipeline.lifting.photo_lifter import BIN_LENGTH, LiftedPhoto, PhotoLifter
+from one2345_blender.pipeline.lifting.radiance import subsampled_intrinsics
 from one2345_blender.pipeline.view_schedule import method_viewpoints
 from one2345_blender.training.lifting_data import (
     MIRROR,
@@ -65,16 +65,24 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> LiftingPhotos:
     return load_photos(cached_photos(data_dir, "ball"))
 
 
-def test_inside_bits_are_the_ball(photos: LiftingPhotos) -> None:
-    near, far = DEPTH_RANGE
-    depth = near + (far - near) * (np.arange(NUM_DEPTHS) + 0.5) / NUM_DEPTHS
+def test_what_lies_behind_the_pixels_is_the_ball(photos: LiftingPhotos) -> None:
     unit = ((2 * np.arange(64) + 1) / 64 - 1) / (2 * FOCAL_PER_SIDE)
-    z, y, x = np.meshgrid(depth, unit, unit, indexing="ij")
-    distance = np.sqrt((x * z) ** 2 + (y * z) ** 2 + (z - 1.2) ** 2)
-    for bits in photos.is_inside:
+    y, x = np.meshgrid(unit, unit, indexing="ij")
+    bins = BIN_LENGTH * (np.arange(NUM_DEPTHS)[:, None, None] - 0.5)
+    for front, bits in zip(photos.front_depth.astype(float), photos.is_inside, strict=True):
         inside = np.unpackbits(bits, axis=-1).astype(bool)
-        assert inside[distance < RADIUS - 0.03].mean() > 0.99
-        assert inside[distance > RADIUS + 0.03].mean() < 0.01
+        is_ball = front > 0
+        on_surface = np.sqrt((x * front) ** 2 + (y * front) ** 2 + (front - 1.2) ** 2)
+        assert np.median(np.abs(on_surface[is_ball] - RADIUS)) < 0.005
+        assert not inside[:, ~is_ball].any() and not inside[0].any()
+        assert inside[1, is_ball].all()
+        depth = front + bins
+        distance = np.sqrt((x * depth) ** 2 + (y * depth) ** 2 + (depth - 1.2) ** 2)
+        behind = np.broadcast_to(is_ball, inside.shape).copy()
+        behind[:2] = False
+        assert inside[behind & (distance < RADIUS - 0.03)].mean() > 0.99
+        unseen = inside[behind & (distance > RADIUS + 0.03)]
+        assert unseen.mean() < 0.05  # what lies below it no view shows
 
 
 def test_surface_points_lie_on_the_ball_before_every_photo(photos: LiftingPhotos) -> None:
@@ -118,7 +126,13 @@ def test_a_lifted_ball_is_a_ball_from_everywhere(photos: LiftingPhotos) -> None:
     inside = torch.where(batch.is_inside > 0, 5.0, -5.0)[:, None]
     colors = torch.zeros(8, 4, 8, 64, 64)
     cover = (batch.photo[:, 3:] > 0).float()
-    lifted = LiftedPhoto(logit=inside, color=colors, photo=batch.photo, cover=cover)
+    lifted = LiftedPhoto(
+        front_depth=torch.where(batch.front_depth > 0, batch.front_depth, 1.2),
+        logit=inside,
+        color=colors,
+        photo=batch.photo,
+        cover=cover,
+    )
     K = subsampled_intrinsics(32, SIZE_PX // 32)
     views = lifted.render(batch.photo_from_view, K, 32, 48)
     both = torch.minimum(views[:, 3], batch.view[:, 3]).sum((1, 2))
@@ -170,6 +184,7 @@ def test_lifter_learns(photos: LiftingPhotos) -> None:
         learning_rate=2e-3,
     )
     assert history[-1]["inside"] < 0.7 * history[0]["inside"]
+    assert history[-1]["relief"] < history[0]["relief"]
     assert history[-1]["view"] < history[0]["view"]
 
 

@@ -97,7 +97,7 @@ def upright_grid(lifted: LiftedPhoto, elevation_deg: float) -> RadianceGrid:
     points = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), dim=-1).reshape(-1, 3)
     c2w = _cameras([0.0], [elevation_deg])[0]
     before_camera = (points - c2w[:3, 3]) @ c2w[:3, :3]
-    logit, rgb = lifted.meeting_every_ray().at(before_camera[None].to(lifted.logit))
+    logit, rgb = lifted.at(before_camera[None].to(lifted.logit))
     shape = (GRID_SIZE,) * 3
     return RadianceGrid(
         density=density(logit[0], points.to(logit)).reshape(shape),

@@ -2,14 +2,17 @@
 """The network that guesses, from the photo alone, what lies behind each of its pixels.
 
 Zero123 has to learn from pictures alone what turning a camera means. A small one, trained on few
-objects, is helped by knowing it beforehand: a 2D network says for every pixel at which depths its
-ray is inside the object (depth bins as channels, "voxel tubes"), and what the wanted view would
-show of that is handed to Zero123's UNet as one more picture.
+objects, is helped by knowing it beforehand: a 2D network says for every pixel at which depth its
+ray meets the object, and how far behind that it is inside (bins as channels, "voxel tubes"). What
+the wanted view would show of that is handed to Zero123's UNet as one more picture.
+
+Bins that began at the camera would have to answer both at once: where the depth is doubtful, no bin
+is likely, and the surface that the photo shows is lost.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from diffusers import UNet2DModel
@@ -19,24 +22,29 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ...contracts.cameras import CAMERA_RADIUS, FOCAL_PER_SIDE
-from .radiance import DEPTH_RANGE, composite, density, ray_samples
+from .radiance import VOLUME_HALF_SIDE, composite, density, ray_samples
 
 PATCH_SIZE_PX = 4
 COLOR_CHANNELS = 4
 """A colour, and how much of the photo's own colour at that pixel shows through."""
 MASK_THRESHOLD = 0.1
 EMPTY_LOGIT = -10.0
-HALF_LAYER_BINS = 1.5
+BIN_LENGTH = 0.0375
+"""World units along the view axis, of the bins of being inside."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LiftedPhoto:
     """What the network makes of `B` photos, in the frames of their cameras."""
 
+    front_depth: Tensor
+    """`(B, 1, h, w)` where each pixel's ray meets the object, along the view axis, world units."""
     logit: Tensor
-    """`(B, 1, D, h, w)` of being inside the object, depth bins nearest first."""
+    """`(B, 1, D, h, w)` of being inside the object, in bins of `BIN_LENGTH`: the first one lies
+    before that place, the others behind it."""
     color: Tensor
-    """`(B, 4, E, h', w')`: sRGB and the photo's share, both before the sigmoid."""
+    """`(B, 4, E, h', w')`: sRGB and the photo's share, both before the sigmoid; over the same
+    depths."""
     photo: Tensor
     """`(B, 4, S, S)`: sRGB on white and the object's mask, 0..1."""
     cover: Tensor
@@ -48,9 +56,11 @@ class LiftedPhoto:
         Args:
             points: `(B, P, 3)`, OpenCV axes, world units.
         """
-        where = frustum_coordinates(points)
-        on_photo = where[..., :2]
+        on_photo = photo_coordinates(points)
         covered = _sample(self.cover, on_photo)[..., 0] > 0
+        behind_front = points[..., 2:] - _sample(self.front_depth, on_photo, "nearest")
+        bins = behind_front / BIN_LENGTH + 1.0
+        where = torch.cat([on_photo, 2.0 * bins / self.logit.shape[2] - 1.0], dim=-1)
         in_range = where[..., 2].abs() <= 1
         logit = _sample(self.logit, where)[..., 0]
         color = _sample(self.color, where)
@@ -80,31 +90,14 @@ class LiftedPhoto:
         )
         return shown.movedim(0, 1).reshape(-1, 4, size_px, size_px)
 
-    def meeting_every_ray(self) -> LiftedPhoto:
-        """The same with a thin layer where no depth is likely: an object's pixel does show it.
-
-        Of thin parts the network knows that they are there, but hardly at which depth. The layer
-        lies where the network expects them on average.
-        """
-        mask = F.adaptive_avg_pool2d(self.photo[:, 3:], self.logit.shape[-1])[:, :, None]
-        is_missed = (self.logit.amax(2, keepdim=True) < 0.0) & (mask > 0.5)
-        probability = self.logit.sigmoid()
-        depth_bin = torch.arange(self.logit.shape[2]).to(self.logit)[:, None, None]
-        total = probability.sum(2, keepdim=True)
-        expected_bin = (probability * depth_bin).sum(2, keepdim=True) / total
-        layer = 1.0 - (depth_bin - expected_bin).abs() / HALF_LAYER_BINS
-        return replace(
-            self, logit=torch.where(is_missed, torch.maximum(self.logit, layer), self.logit)
-        )
-
 
 class PhotoLifter(ModelMixin, ConfigMixin):
     """Photo to the volume before its camera.
 
     Args:
         image_size_px: Side of the photo.
-        num_depths: Bins along each ray, over `DEPTH_RANGE`.
-        num_color_depths: Bins of the colours.
+        num_depths: Bins of being inside along each ray.
+        num_color_depths: Bins of the colours, over the same length.
         block_out_channels: Of the 2D U-Net, whose first level has a quarter of the photo's side.
         layers_per_block: Of the same.
         attention_head_dim: Of its two lowest levels, which attend.
@@ -126,7 +119,7 @@ class PhotoLifter(ModelMixin, ConfigMixin):
         self.unet = UNet2DModel(
             sample_size=image_size_px // PATCH_SIZE_PX,
             in_channels=4 * PATCH_SIZE_PX**2,
-            out_channels=4 * num_depths + COLOR_CHANNELS * num_color_depths,
+            out_channels=4 + 4 * num_depths + COLOR_CHANNELS * num_color_depths,
             block_out_channels=tuple(block_out_channels),
             layers_per_block=layers_per_block,
             down_block_types=tuple("AttnDownBlock2D" if a else "DownBlock2D" for a in attends),
@@ -139,10 +132,11 @@ class PhotoLifter(ModelMixin, ConfigMixin):
         """Lift photos `(B, 4, S, S)`: sRGB on white and the object's mask, 0..1."""
         blocks = F.pixel_unshuffle(2.0 * photo - 1.0, PATCH_SIZE_PX)
         raw = self.unet(blocks.to(self.dtype), timestep=0).sample.float()
-        tubes, color = raw.split(
-            [4 * self.config.num_depths, COLOR_CHANNELS * self.config.num_color_depths], dim=1
+        front, tubes, color = raw.split(
+            [4, 4 * self.config.num_depths, COLOR_CHANNELS * self.config.num_color_depths], dim=1
         )
         return LiftedPhoto(
+            front_depth=CAMERA_RADIUS + VOLUME_HALF_SIDE * F.pixel_shuffle(front, 2),
             logit=F.pixel_shuffle(tubes, 2)[:, None],
             color=color.unflatten(1, (COLOR_CHANNELS, -1)),
             photo=photo,
@@ -150,24 +144,21 @@ class PhotoLifter(ModelMixin, ConfigMixin):
         )
 
 
-def frustum_coordinates(points: Tensor) -> Tensor:
-    """Where points before a camera lie in its picture and depth range, each -1..1.
+def photo_coordinates(points: Tensor) -> Tensor:
+    """Where points before a camera lie in its picture, -1..1 from edge to edge.
 
     Args:
         points: `(..., 3)`, OpenCV axes, world units.
 
     Returns:
-        `(..., 3)`: x, y from edge to edge of the picture, depth from end to end of the range.
+        `(..., 2)`: x, y.
     """
-    near, far = DEPTH_RANGE
-    depth = points[..., 2:]
-    on_photo = 2.0 * FOCAL_PER_SIDE * points[..., :2] / depth.clamp_min(0.1)
-    return torch.cat([on_photo, 2.0 * (depth - near) / (far - near) - 1.0], dim=-1)
+    return 2.0 * FOCAL_PER_SIDE * points[..., :2] / points[..., 2:].clamp_min(0.1)
 
 
-def _sample(values: Tensor, where: Tensor) -> Tensor:
+def _sample(values: Tensor, where: Tensor, mode: str = "bilinear") -> Tensor:
     """`(B, P, C)` of `(B, C, H, W)` or `(B, C, D, H, W)` at `(B, P, 2 or 3)`; the edge outside."""
     dimensions = where.shape[-1]
     grid = where.reshape(where.shape[0], *[1] * (dimensions - 1), -1, dimensions)
-    sampled = F.grid_sample(values, grid, padding_mode="border", align_corners=False)
+    sampled = F.grid_sample(values, grid, mode=mode, padding_mode="border", align_corners=False)
     return sampled.flatten(2).transpose(1, 2)
