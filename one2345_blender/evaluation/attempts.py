@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The ways to a mesh that are compared: the whole pipeline, its second half, simple shapes."""
+"""The ways to a mesh that are compared: the whole pipeline, parts of it, simple shapes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from ..contracts.cameras import PosedImages, method_rig
@@ -15,6 +16,8 @@ from ..contracts.job import ElevationEstimate
 from ..contracts.mesh import ColoredMesh
 from ..contracts.progress import ignore_events
 from ..pipeline.job_record import JobRecord
+from ..pipeline.lifting.radiance import VOLUME_HALF_SIDE, RadianceGrid, inside_logit
+from ..pipeline.meshing import zero_level_set
 from ..pipeline.pipeline_one2345 import One2345Pipeline
 from ..pipeline.silhouette import Silhouette
 from ..pipeline.view_schedule import NUM_STAGE1_VIEWS, method_viewpoints
@@ -104,6 +107,48 @@ def true_views(pipeline: One2345Pipeline, chosen: Callable[[PosedImages], PosedI
         return replace(_nothing(truth), mesh=mesh, seconds=record.total_seconds())
 
     return reconstruct
+
+
+def guess_alone(pipeline: One2345Pipeline) -> Method:
+    """What the photo is lifted to, at even odds: no views of it, no reconstruction.
+
+    Args:
+        pipeline: Of a preset that has networks for it.
+    """
+
+    def lift(truth: TrueObject) -> Attempt:
+        image = rgba_from_render(truth.rgb[0], truth.mask)
+        photo = pipeline.prepare(image)
+        guessed = pipeline.guess(photo)
+        assert guessed is not None
+        attempt = Attempt(
+            mesh=None,
+            rgb=photo.rgb,
+            mask=photo.mask,
+            elevation_deg=guessed.elevation.elevation_deg,
+            world_from_mesh=photo.crop_box_px[2] / len(image),
+            elevation=guessed.elevation,
+        )
+        try:
+            return replace(attempt, mesh=surface_at_even_odds(guessed.grid))
+        except EmptySurfaceError:
+            return attempt
+
+    return lift
+
+
+def surface_at_even_odds(grid: RadianceGrid) -> ColoredMesh:
+    """The surface of a lifted volume, in its colours.
+
+    Raises:
+        EmptySurfaceError: It has none.
+    """
+    nodes, faces = zero_level_set(-inside_logit(grid.density).cpu().numpy())
+    vertices = VOLUME_HALF_SIDE * nodes
+    _, rgb = grid.at(torch.from_numpy(vertices).to(grid.rgb))
+    opaque = torch.ones_like(rgb[:1])
+    colors = (torch.cat([rgb, opaque]).T.clamp(0, 1) * 255).to(torch.uint8)
+    return ColoredMesh(vertices=vertices, faces=faces, vertex_colors=colors.cpu().numpy())
 
 
 def outline_hull(truth: TrueObject) -> Attempt:

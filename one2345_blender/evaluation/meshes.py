@@ -26,6 +26,7 @@ from .attempts import (
     PIPELINE,
     Attempt,
     Method,
+    guess_alone,
     outline_hull,
     true_box,
     true_ellipsoid,
@@ -39,7 +40,7 @@ from .score_table import markdown_table, remarks, summarise
 from .test_sets import model_file_objects, rendered_objects
 from .truth import SIDE_VIEWPOINTS, TrueObject
 
-TRUE_VIEWS, REPEATED = "true views", "input repeated"
+GUESS, TRUE_VIEWS, REPEATED = "guess alone", "true views", "input repeated"
 SIMPLE_METHODS: dict[str, Method] = {
     "visual hull of the input": outline_hull,
     "ellipsoid of the true size": true_ellipsoid,
@@ -117,8 +118,10 @@ def _methods(args: argparse.Namespace) -> tuple[dict[str, Method], int]:
     if args.ablation:
         return ablations(pipeline, seed=args.seed), pipeline.view_size_px
     convert = whole_pipeline(pipeline, seed=args.seed, elevation_error_deg=args.elevation_error_deg)
+    has_guess = pipeline.photo_lifter is not None and pipeline.photo_elevation is not None
     methods = {
         PIPELINE: convert,
+        **({GUESS: guess_alone(pipeline)} if has_guess else {}),
         TRUE_VIEWS: true_views(pipeline, pipeline.source_views),
         **SIMPLE_METHODS,
     }

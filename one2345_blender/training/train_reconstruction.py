@@ -140,7 +140,7 @@ def train_reconstruction(
     *,
     export_dir: Path | None = None,
 ) -> dict[str, float]:
-    """Train; validate and export now and then.
+    """Train; validate and export the averaged network now and then.
 
     Args:
         options: `data` holds `renders`, `split.json`, the trained `lifter/photo_lifter` for a new
@@ -178,6 +178,7 @@ def train_reconstruction(
         recipe=recipe,
     )
     objective = ReconstructionObjective(reconstructor, recipe)
+    averaged = copy.deepcopy(objective).eval().requires_grad_(False)
     loop = TrainingLoop(
         run,
         objective,
@@ -186,6 +187,7 @@ def train_reconstruction(
         batch_size=1,
         peak_rate=PEAK_LEARNING_RATE if args.start_from is None else FURTHER_LEARNING_RATE,
         decay_fraction=0.5,
+        averaged=averaged,
     )
     loop.saw(len(data.asset_ids))
     loop.log(event="start", started_from=args.start_from and str(args.start_from))
@@ -194,7 +196,7 @@ def train_reconstruction(
     def validate_and_export() -> None:
         nonlocal best_iou, scores
         exported = copy.deepcopy(in_use).to(reconstructor.device).eval()
-        exported.load_state_dict(reconstructor.state_dict())
+        exported.load_state_dict(averaged.reconstructor.state_dict())
         names = rendered_ids(options.data, "val")[: args.num_validation_objects]
         rows = validate(
             exported,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import trimesh
 from PIL import Image
-from tiny_preset import VIEW_SIZE_PX
+from tiny_preset import VIEW_SIZE_PX, save_tiny_preset
 
 from one2345_blender.contracts.errors import OptionError
 from one2345_blender.evaluation import elevation, iso_level, meshes, pictures, samplers
@@ -55,6 +55,17 @@ def test_meshes_scores_the_pipeline_its_second_half_and_the_baselines(
     sheet = Image.open(tmp_path / meshes.SHEET_PNG)
     assert sheet.size == (9 * VIEW_SIZE_PX, 3 * VIEW_SIZE_PX)
     assert np.asarray(sheet)[:, :VIEW_SIZE_PX].min() < 200
+
+
+def test_meshes_scores_what_a_preset_guesses_first(crate_set, tmp_path):
+    preset = save_tiny_preset(tmp_path / "preset", lifts_photo=True)
+    arguments = [*mesh_arguments(crate_set, tmp_path / "scores"), "--preset", str(preset)]
+    meshes.main([*arguments, "--device", "cpu"])
+    means = json.loads((tmp_path / "scores" / meshes.REPORT_JSON).read_text())["means"]
+    assert list(means)[:3] == [meshes.PIPELINE, meshes.GUESS, meshes.TRUE_VIEWS]
+    guess = means[meshes.GUESS]
+    assert guess["elevation_error_deg"] == means[meshes.PIPELINE]["elevation_error_deg"]
+    assert guess["without_mesh"] or guess["silhouette_iou"] > 0
 
 
 def test_the_ablation_starts_from_the_whole_pipeline(crate_set, tiny_preset, tmp_path):

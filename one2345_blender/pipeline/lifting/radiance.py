@@ -17,6 +17,8 @@ DEPTH_RANGE = (0.58, 1.82)
 """World units along the view axis: where that cube's inscribed sphere lies before every camera."""
 MAX_DENSITY = 80.0
 """Per world unit: what is inside is opaque within a few hundredths."""
+SMALLEST_ODDS = 1e-6
+"""That densities are told apart by."""
 MIN_SHARE = 1e-4
 """Of a ray's light; the colours of samples that add less are not looked up."""
 SHARPNESS = 4.0
@@ -32,6 +34,11 @@ def density(inside_logit: Tensor, points: Tensor) -> Tensor:
     """
     in_sphere = points.square().sum(-1) < VOLUME_HALF_SIDE**2
     return MAX_DENSITY * (SHARPNESS * inside_logit).sigmoid() * in_sphere
+
+
+def inside_logit(density: Tensor) -> Tensor:
+    """The odds that `density` was made of, `(...)`; low ones outside the sphere."""
+    return torch.special.logit(density / MAX_DENSITY, eps=SMALLEST_ODDS) / SHARPNESS
 
 
 def ray_samples(K: Tensor, size_px: int, num_samples: int) -> tuple[Tensor, float]:
