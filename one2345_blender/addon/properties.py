@@ -14,7 +14,8 @@ PRESET_NAMES = {
     "embedded": (
         "Built-in (offline)",
         "Small networks that come with the extension: 10 to 20 s on two free cores of a server, "
-        "longer on a busy or an old machine",
+        "longer on a busy or an old machine. What the picture does not show comes out rough: the "
+        "networks' views from behind are not yet as good as they were meant to be",
     ),
     "zero123-xl": ("Zero123-XL", "The published weights; a GPU and a download"),
 }

@@ -12,7 +12,7 @@ import torch
 
 from ..pipeline.model_cache import load_pipeline
 from ..training.validate_lifter import guessed_views
-from ..training.validate_views import validate_views
+from ..training.validate_views import VIEWS_BY_KIND, compare_views, validate_views
 from ..training.view_data import RigReader, read_split
 from ..training.view_recipes import Sampling
 
@@ -22,7 +22,7 @@ def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="evaluation views", description=__doc__)
     parser.add_argument("--preset", type=Path, required=True, help="folder of the preset")
     parser.add_argument("--data", type=Path, default=Path("out/training"), help="rendered data")
-    parser.add_argument("--part", default="val", choices=("train", "val", "near_test"))
+    parser.add_argument("--part", default="val", help="of the split")
     parser.add_argument("--objects", type=int, default=24, help="at most so many")
     parser.add_argument("--sheet", type=Path, default=Path("out/views_sheet.png"))
     parser.add_argument("--steps", type=int, help="denoising steps; default: the preset's")
@@ -30,7 +30,7 @@ def main(argv: list[str]) -> None:
     args = parser.parse_args(argv)
     pipeline = load_pipeline(args.preset, torch.device("cpu"))
     names = read_split(args.data, args.part)[: args.objects]
-    rigs = RigReader(args.data, names, rigs_per_asset=1).read_new()
+    rigs = RigReader(args.data, names, rigs_per_asset=1).read_first()
     guesses = None
     if pipeline.photo_lifter is not None:
         lifting = pipeline.photo_lifter, pipeline.photo_elevation
@@ -41,9 +41,17 @@ def main(argv: list[str]) -> None:
         num_inference_steps=args.steps or own.num_inference_steps,
         guidance_scale=args.guidance_scale or own.guidance_scale,
     )
-    scores = validate_views(pipeline.zero123, guesses, rigs, args.sheet, sampling)
+    scores = validate_views(pipeline.zero123, guesses, rigs, args.sheet, sampling, VIEWS_BY_KIND)
     print("| views | PSNR dB | silhouette IoU | input's PSNR dB | input's IoU |")
     print("|---|---|---|---|---|")
+    _print_rows(scores)
+    if guesses is not None:
+        guess_sheet = args.sheet.with_stem(f"{args.sheet.stem}_guess")
+        guess_scores = compare_views(guesses, rigs, guess_sheet, VIEWS_BY_KIND)
+        _print_rows({f"{kind}, the guess alone": score for kind, score in guess_scores.items()})
+
+
+def _print_rows(scores: dict[str, dict[str, float]]) -> None:
     for kind, score in scores.items():
         print(
             f"| {kind} | {score['psnr_db']:.2f} | {score['iou']:.3f} "

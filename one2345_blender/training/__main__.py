@@ -28,10 +28,13 @@ COMMANDS = {
 
 
 def main() -> int:
-    """One command; then the processes of a group part, whose threads would abort the exit."""
+    """One command; then the processes of a group part together: one that leaves the others, or
+    exits with the group's threads running, may be aborted."""
     status = run_command("one2345_blender.training", COMMANDS, sys.argv[1:])
     distributed = sys.modules.get("torch.distributed")
     if distributed is not None and distributed.is_available() and distributed.is_initialized():
+        if status == 0:  # others may wait elsewhere for one that failed
+            distributed.barrier()
         distributed.destroy_process_group()
     return status
 

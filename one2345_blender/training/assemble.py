@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Joins the trained networks into the embedded preset: one folder in the diffusers layout.
 
-What was not trained anew is taken from the preset that lies there already; so is the segmenter,
-whose training exports to it.
+What was not trained anew is taken from the preset that lies there already.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from ..pipeline.reconstruction.reconstructor import SparseNeuSReconstructor
 from ..pipeline.segmenter import ForegroundSegmenter
 from .model_card import write_model_card
 from .run_folder import PROGRESS_NAME
-from .validate_views import validate_views
+from .validate_views import VIEWS_BY_KIND, validate_views
 from .view_data import RigReader, read_split
 from .view_encoders import ViewEncoders
 from .view_generator import TRAINED_TOGETHER, ViewGenerator
@@ -36,6 +35,7 @@ TRAINED = {
     "photo_elevation": (PhotoElevation, "elevation/photo_elevation"),
     "photo_lifter": (PhotoLifter, "lifter/photo_lifter"),
     "reconstruction": (SparseNeuSReconstructor, "reconstruction/export"),
+    "segmenter": (ForegroundSegmenter, "segmenter/segmenter"),
 }
 """Networks that have a run of their own, and where it leaves them."""
 MIN_PART_FRACTION = 0.1
@@ -62,6 +62,7 @@ def main(argv: list[str]) -> None:
         unseen,
         args.data / "sheet_assembled.png",
         Sampling.of_preset(pipeline.config),
+        VIEWS_BY_KIND,
     )
     pipeline.to(torch.float16).save_pretrained(args.output, safe_serialization=True)
     _forget_paths(args.output)
@@ -79,8 +80,6 @@ def _joined(data_dir: Path, preset_dir: Path, grid_resolution: int) -> One2345Pi
     if (preset_dir / MODEL_INDEX).is_file():
         preset = load_pipeline(preset_dir, torch.device("cpu"))
         networks, sampling = dict(preset.components), Sampling.of_preset(preset.config)
-    else:
-        networks["segmenter"] = ForegroundSegmenter.from_pretrained(preset_dir / "segmenter")
     if (data_dir / "views" / PROGRESS_NAME).is_file():
         generator = ViewGenerator.trained(data_dir)
         networks |= dict(generator.zero123.components)

@@ -46,7 +46,7 @@ class Comparison:
             with torch.autocast("cpu", torch.bfloat16):
                 scores = validate_views(
                     generator.drawing(sampling).zero123,
-                    self.unseen_guesses if recipe.takes_guess else None,
+                    self.unseen_guesses if generator.zero123.takes_guess else None,
                     self.unseen,
                     self.folder / f"{name}_{steps}.png",
                     sampling,

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,12 @@ from ..contracts.cameras import FOCAL_PER_SIDE
 from ..contracts.job_folder import atomic_write
 from ..pipeline.lifting.photo_lifter import BIN_LENGTH
 from ..pipeline.view_schedule import NUM_STAGE1_VIEWS, method_viewpoints
+from .recolouring import random_colours
 from .reconstruction_data import depth_rig
 from .renders import RenderedRigs, load_rigs
 from .targets import DEPTH_TOLERANCE, DepthRig, free_space, unproject
 from .training_loop import Slot
-from .view_data import rendered
+from .view_data import nothing_rendered, rendered
 
 PHOTO_ELEVATIONS_DEG = (-20.0, 70.0)
 PHOTOS_PER_RIG = 4
@@ -121,6 +122,17 @@ class PhotoReader:
         self._data_dir, self._missing = data_dir, asset_ids
         self._kept = slice(rigs_per_asset * PHOTOS_PER_RIG)
 
+    def read_first(self) -> list[LiftingPhotos]:
+        """The same, where a training cannot start without any.
+
+        Raises:
+            OptionError: None of the objects is rendered yet.
+        """
+        photos = self.read_new()
+        if not photos:
+            raise nothing_rendered(self._data_dir)
+        return photos
+
     def read_new(self) -> list[LiftingPhotos]:
         """The photos of each object rendered since the last call."""
         new = rendered(self._data_dir, self._missing)
@@ -174,23 +186,6 @@ def draw_batch(
         view=columns[5].permute(0, 3, 1, 2).float() / 255.0,
         photo_from_view=columns[6],
     )
-
-
-def random_colours(
-    rng: np.random.Generator,
-) -> Callable[[NDArray[np.uint8], NDArray[np.uint8]], NDArray[np.uint8]]:
-    """A change of an object's colours; where its mask is 0 a picture stays what it is."""
-    order = rng.permutation(3) if rng.random() < 0.3 else np.arange(3)
-    gain, exponent = np.exp(rng.normal(0.0, 0.1, 3)), np.exp(rng.normal(0.0, 0.2))
-    level = np.arange(256)[:, None] / 255.0
-    table = (255.0 * np.clip(level**exponent * gain, 0.0, 1.0)).astype(np.float32)
-
-    def recolour(rgb: NDArray[np.uint8], mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        share = mask[..., None] / np.float32(255.0)
-        changed = table[rgb[..., order], np.arange(3)]
-        return (share * changed + (1.0 - share) * rgb).astype(np.uint8)
-
-    return recolour
 
 
 def _photos_of_rig(rigs: RenderedRigs, rig: int, rng: np.random.Generator) -> LiftingPhotos:

@@ -13,8 +13,10 @@ from .assets_command import MANIFEST_PATH
 from .manifest import read_manifest
 from .run_folder import PROGRESS_NAME
 from .training_record import TrainedNetwork, read_record, write_record
+from .validate_views import FAR
 
 CARD_NAME = "README.md"
+GATE_GAIN_DB, GATE_IOU = 2.0, 0.70
 
 _CARD = """\
 ---
@@ -61,6 +63,8 @@ both for the input simply repeated.
 | views | PSNR, dB | input repeated | IoU | input repeated |
 | --- | --- | --- | --- | --- |
 {views}
+
+{gate}
 
 Autoencoder: {autoencoder_psnr_db:.1f} dB.
 Elevation from the photo: median error {elevation[median_deg]} degrees, mean {elevation[mean_deg]},
@@ -135,7 +139,7 @@ def write_model_card(
     card = _CARD.format(
         num_train=splits["train"],
         num_val=splits["val"],
-        num_test=splits["near_test"],
+        num_test=splits["near_test"] + splits["far_test"],
         num_attributed=splits["train"] - share_alike,
         licences="Licences of the training models: "
         + ", ".join(f"{licence} {count}" for licence, count in sorted(licences.items())),
@@ -144,6 +148,7 @@ def write_model_card(
             f"| {kind} | {s['psnr_db']} | {s['input_psnr_db']} | {s['iou']} | {s['input_iou']} |"
             for kind, s in view_scores.items()
         ),
+        gate=_gate(view_scores[FAR]),
         elevation=scores["elevation"]["scores"],
         autoencoder_psnr_db=scores["decoder"]["psnr_db"],
         segmenter_iou=scores["segmenter"]["iou"],
@@ -154,6 +159,18 @@ def write_model_card(
     )
     with atomic_write(preset_dir / CARD_NAME) as file:
         file.write(card.encode())
+
+
+def _gate(far: dict[str, float]) -> str:
+    """Whether the view generator is as good as it had to be before it was trained for long."""
+    gain_db = far["psnr_db"] - far["input_psnr_db"]
+    has_passed = gain_db >= GATE_GAIN_DB and far["iou"] >= GATE_IOU
+    return (
+        f"**Gate {'passed' if has_passed else 'missed'}.** Of views that look from more than 45 "
+        f"degrees away were asked at least {GATE_GAIN_DB:g} dB more than the input repeated has, "
+        f"and an IoU of {GATE_IOU:.2f}. They have {gain_db:.1f} dB more, and {far['iou']:.2f}"
+        + ("." if has_passed else ": far sides are rough, in shape and colours.")
+    )
 
 
 def _run_row(name: str, network: TrainedNetwork, networks: dict[str, nn.Module]) -> str:

@@ -86,7 +86,7 @@ def predict_near_views(generator: ViewGenerator, rigs: RigViews, sampling: Sampl
         `(R, 32, H, W, 3)` uint8, view by view.
     """
 
-    guesses = generator.encoders.guesses(rigs)
+    guesses = generator.guesses(rigs)
 
     def synthesise(rgb: np.ndarray, views: slice, offsets: list, stage: str) -> np.ndarray:
         guess_rgb = None if guesses is None else guesses[:, views].reshape(-1, *rgb.shape[1:])
@@ -120,12 +120,12 @@ def _unpredicted_rigs(data_dir: Path, output_dir: Path) -> Iterator[RigViews]:
 
     Some validation objects come first: the best state of the reconstruction is chosen by them.
     """
-    validation = read_split(data_dir, "val")[:NUM_VALIDATION_OBJECTS]
-    readers = (
-        RigReader(data_dir, own_share(validation), rigs_per_asset=1),
-        RigReader(data_dir, own_share(read_split(data_dir, "train")), rigs_per_asset=1),
+    parts = (
+        own_share(read_split(data_dir, "val")[:NUM_VALIDATION_OBJECTS]),
+        own_share(read_split(data_dir, "train")),
     )
-    for reader in readers:
+    for part in parts:
+        missing = [name for name in part if not (output_dir / f"{name}.npz").is_file()]
+        reader = RigReader(data_dir, missing, rigs_per_asset=1)
         while (rigs := reader.read_new(max_assets=OBJECTS_PER_BATCH)).asset_ids:
-            if not any((output_dir / f"{a}.npz").is_file() for a in rigs.asset_ids):
-                yield rigs
+            yield rigs

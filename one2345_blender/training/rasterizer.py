@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Colour, coverage and depth of textured models with OpenGL (EGL; Mesa's llvmpipe will do)."""
+"""Colour, coverage, depth and normals of textured models with OpenGL (EGL; Mesa's llvmpipe)."""
 
 from __future__ import annotations
 
@@ -42,6 +42,7 @@ uniform vec3 eye; uniform vec3 key_direction; uniform vec3 key_color;
 uniform vec3 fill_color; uniform vec3 ambient_color;
 layout(location = 0) out vec4 out_color;
 layout(location = 1) out float out_depth;
+layout(location = 2) out vec4 out_normal;
 void main() {
     vec3 srgb = base_color;
     if (has_texture) {
@@ -58,6 +59,7 @@ void main() {
         + fill_color * max(dot(n, normalize(fill_direction)), 0.0);
     out_color = vec4(pow(min(albedo * light, 1.0), vec3(1.0 / 2.2)), 1.0);
     out_depth = view_depth;
+    out_normal = vec4(n, 1.0);
 }
 """
 
@@ -92,6 +94,9 @@ class RenderedView:
     """`(H, W)` share of the pixel that the object covers, 0..255."""
     depth: NDArray[np.float32]
     """`(H, W)` along the view axis, world units, nearest sample of the pixel; 0 = background."""
+    normal: NDArray[np.float32] | None = None
+    """`(H, W, 3)` unit vectors of that sample towards the camera's side, world axes; 0 =
+    background."""
 
 
 class Rasterizer:
@@ -100,20 +105,23 @@ class Rasterizer:
     Args:
         size_px: Side of the views.
         supersampling: Samples per pixel and axis.
+        with_normals: Views get their normals, too.
 
     Raises:
         EnvironmentMissingError: OpenGL cannot be started without a screen.
     """
 
-    def __init__(self, size_px: int, *, supersampling: int = 2) -> None:
+    def __init__(self, size_px: int, *, supersampling: int = 2, with_normals: bool = False) -> None:
         self._context = open_context()
         self.size_px = size_px
         self._supersampling = supersampling
         side = (size_px * supersampling,) * 2
         self._color = self._context.texture(side, 4)
         self._depth = self._context.texture(side, 1, dtype="f4")
+        self._normal = self._context.texture(side, 4, dtype="f2") if with_normals else None
+        targets = [self._color, self._depth, *([self._normal] if self._normal else [])]
         self._framebuffer = self._context.framebuffer(
-            [self._color, self._depth], self._context.depth_renderbuffer(side)
+            targets, self._context.depth_renderbuffer(side)
         )
         self._program = self._context.program(
             vertex_shader=_VERTEX_SHADER, fragment_shader=_FRAGMENT_SHADER
@@ -227,7 +235,27 @@ class Rasterizer:
             rgb=((on_white + samples // 2) // samples).astype(np.uint8),
             mask=((covered[..., 0] + samples // 2) // samples).astype(np.uint8),
             depth=np.where(np.isfinite(nearest), nearest, 0.0).astype(np.float32),
+            normal=None if self._normal is None else self._read_normals(depth, nearest),
         )
+
+    def _read_normals(
+        self, depth: NDArray[np.float32], nearest: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """Of each pixel's nearest sample, `(H, W, 3)`.
+
+        Args:
+            depth: Of all samples.
+            nearest: `(H, W)`, infinite where there is none.
+        """
+        assert self._normal is not None
+        factor = self._supersampling
+        samples = np.frombuffer(self._normal.read(), np.float16).reshape(*depth.shape, 4)[::-1]
+        normal = np.zeros((*nearest.shape, 3), np.float32)
+        for row in range(factor):
+            for column in range(factor):
+                is_nearest = (depth[row::factor, column::factor] == nearest) & np.isfinite(nearest)
+                normal[is_nearest] = samples[row::factor, column::factor, :3][is_nearest]
+        return normal
 
     def _release_model(self) -> None:
         textures = {id(draw.texture): draw.texture for draw in self._draws if draw.texture}

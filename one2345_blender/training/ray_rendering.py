@@ -43,6 +43,8 @@ class TargetRays:
     """(R,3) sRGB 0..1 on white."""
     coverage: Tensor
     """(R,) 0..1 of the pixel by the object."""
+    seed: int
+    """Of where along the rays is looked."""
 
 
 class RaySupervision(nn.Module):
@@ -67,7 +69,9 @@ class RaySupervision(nn.Module):
         def on_rays(distance: Tensor) -> Tensor:
             return origin[:, None] + distance[..., None] * direction[:, None]
 
-        distance = sampled_distances(lambda t: sdf_at(on_rays(t)), *unit_sphere(origin, direction))
+        generator = torch.Generator(origin.device).manual_seed(rays.seed)
+        ends = unit_sphere(origin, direction)
+        distance = sampled_distances(lambda t: sdf_at(on_rays(t)), *ends, generator)
         sdf = sdf_at(on_rays(distance))
         weight = section_weights(sdf, (10.0 * self.variance).exp().clamp(1e-6, 1e6))
         middle = on_rays((distance[:, 1:] + distance[:, :-1]) / 2.0)
@@ -78,8 +82,10 @@ class RaySupervision(nn.Module):
         shown = torch.zeros_like(rays.rgb).index_add(
             0, is_seen.nonzero()[:, 0], weight[is_seen][:, None] * rgb
         )
-        anywhere = 2.0 * torch.rand(NUM_GRADIENT_POINTS, 3, device=sdf.device) - 1.0
-        chosen = torch.randint(middle[..., 0].numel(), (NUM_GRADIENT_POINTS,), device=sdf.device)
+        anywhere = 2.0 * _uniform((NUM_GRADIENT_POINTS, 3), generator) - 1.0
+        chosen = torch.randint(
+            middle[..., 0].numel(), (NUM_GRADIENT_POINTS,), generator=generator, device=sdf.device
+        )
         gradient_points = torch.cat([middle.reshape(-1, 3)[chosen], anywhere])
         voxel = 2.0 / (volume.features.shape[-1] - 1)
         gradient = central_differences(sdf_at, gradient_points, voxel / 2.0)
@@ -115,24 +121,27 @@ def unit_sphere(origin: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def sampled_distances(sdf_at: Callable[[Tensor], Tensor], near: Tensor, far: Tensor) -> Tensor:
+def sampled_distances(
+    sdf_at: Callable[[Tensor], Tensor], near: Tensor, far: Tensor, generator: torch.Generator
+) -> Tensor:
     """Distances along rays, ascending: spread evenly, then more where the surface may be.
 
     Args:
         sdf_at: Signed distance (R,N) at distances (R,N) along the rays.
         near: (R,) where each ray begins.
         far: (R,) where it ends.
+        generator: Of their device.
 
     Returns:
         (R, NUM_UNIFORM + SAMPLES_PER_ROUND * len(IMPORTANCE_ROUNDS)).
     """
     step = torch.arange(NUM_UNIFORM, device=near.device)
-    share = (step + torch.rand(len(near), NUM_UNIFORM, device=near.device)) / NUM_UNIFORM
+    share = (step + _uniform((len(near), NUM_UNIFORM), generator)) / NUM_UNIFORM
     distance = near[:, None] + (far - near)[:, None] * share
     sdf = sdf_at(distance)
     for sharpness in IMPORTANCE_ROUNDS:
         weight = section_weights(sdf, near.new_tensor(sharpness)) + 1e-5
-        more = _drawn_by_weight(distance, weight)
+        more = _drawn_by_weight(distance, weight, generator)
         order = torch.cat([distance, more], dim=1).sort(dim=1)
         distance = order.values
         sdf = torch.cat([sdf, sdf_at(more)], dim=1).gather(1, order.indices)
@@ -157,12 +166,16 @@ def central_differences(sdf_at: Callable[[Tensor], Tensor], points: Tensor, step
     return (ahead - behind) / (2.0 * step)
 
 
-def _drawn_by_weight(distance: Tensor, weight: Tensor) -> Tensor:
+def _uniform(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    return torch.rand(shape, generator=generator, device=generator.device)
+
+
+def _drawn_by_weight(distance: Tensor, weight: Tensor, generator: torch.Generator) -> Tensor:
     """`SAMPLES_PER_ROUND` distances (R,S), more of them in heavier sections (R,N-1) of (R,N)."""
     share = weight / weight.sum(1, keepdim=True)
     reached = torch.cat([torch.zeros_like(share[:, :1]), share.cumsum(1)], dim=1)
     place = torch.arange(SAMPLES_PER_ROUND, device=weight.device)
-    place = (place + torch.rand(len(weight), SAMPLES_PER_ROUND, device=weight.device)) / len(place)
+    place = (place + _uniform((len(weight), SAMPLES_PER_ROUND), generator)) / len(place)
     section = (torch.searchsorted(reached, place, right=True) - 1).clamp(0, share.shape[1] - 1)
     within = (place - reached.gather(1, section)) / share.gather(1, section)
     start, end = distance.gather(1, section), distance.gather(1, section + 1)

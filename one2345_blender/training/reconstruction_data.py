@@ -138,6 +138,7 @@ def target_rays(
         direction=F.normalize(direction, dim=-1),
         rgb=torch.from_numpy(rigs.rgb[rig, view])[row, column].float() / 255,
         coverage=mask[row, column].float() / 255,
+        seed=int(torch.randint(2**62, (1,), generator=generator)),
     )
 
 

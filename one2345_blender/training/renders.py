@@ -44,6 +44,9 @@ class RenderedRigs:
     """`(R, V, H, W)` along the view axis, world units; 0 = background."""
     elevation_deg: NDArray[np.float32]
     """`(R,)` of the input view; the cameras follow from `method_viewpoints`."""
+    normal: NDArray[np.int8] | None = None
+    """`(R, V, H, W, 3)` unit vectors times 127, world axes, where they were asked for; 0 =
+    background."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,9 +60,9 @@ class Rig:
     lighting: Lighting
 
 
-def object_seed_text(asset_id: str, seed: int = 0) -> str:
+def object_seed_text(asset_id: str) -> str:
     """The `seed_text` that an object of the data set is rendered with."""
-    return f"{seed}/{asset_id}"
+    return f"0/{asset_id}"
 
 
 def render_rigs(
@@ -69,7 +72,7 @@ def render_rigs(
 
     Args:
         model: Upright object.
-        rasterizer: Its size is the size of the views.
+        rasterizer: Its size is the size of the views, which have normals if its views have.
         num_rigs: R.
         seed_text: Everything random follows from it.
     """
@@ -89,11 +92,13 @@ def render_rigs(
                 for c2w in c2w_from_viewpoints(method_viewpoints(rig.elevation_deg))
             ]
         )
+    normals = [[view.normal for view in row if view.normal is not None] for row in rows]
     return RenderedRigs(
         rgb=np.array([[view.rgb for view in row] for row in rows]),
         mask=np.array([[view.mask for view in row] for row in rows]),
         depth=np.array([[view.depth for view in row] for row in rows]).astype(np.float16),
         elevation_deg=np.array(elevations_deg, np.float32),
+        normal=(127.0 * np.array(normals)).round().astype(np.int8) if normals[0] else None,
     )
 
 
@@ -152,25 +157,15 @@ def _triple(values: NDArray[np.floating]) -> tuple[float, float, float]:
 
 def save_rigs(rigs: RenderedRigs, path: Path) -> None:
     """Write `<asset_id>.npz`, uncompressed, whole or not at all."""
+    arrays = {name: array for name, array in vars(rigs).items() if array is not None}
     with atomic_write(path) as file:
-        np.savez(
-            file,
-            rgb=rigs.rgb,
-            mask=rigs.mask,
-            depth=rigs.depth,
-            elevation_deg=rigs.elevation_deg,
-        )
+        np.savez(file, **arrays)
 
 
 def load_rigs(path: Path) -> RenderedRigs:
     """Read what `save_rigs` wrote."""
     with np.load(path, allow_pickle=False) as data:
-        return RenderedRigs(
-            rgb=data["rgb"],
-            mask=data["mask"],
-            depth=data["depth"],
-            elevation_deg=data["elevation_deg"],
-        )
+        return RenderedRigs(**data)
 
 
 def rendered_size_px(folder: Path) -> int | None:

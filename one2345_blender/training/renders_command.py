@@ -58,7 +58,9 @@ def main(argv: list[str]) -> None:
         help="rigs of each training object",
     )
     parser.add_argument("--size", type=int, default=VIEW_SIZE_PX, help="side of the views, px")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--normals", action="store_true", help="keep them, too; the trainings do without"
+    )
     args = parser.parse_args(argv)
 
     manifest = read_manifest(args.manifest)
@@ -81,10 +83,9 @@ def main(argv: list[str]) -> None:
         num_rigs=num_rigs,
         packages_dir=args.packages,
         output_dir=args.output,
-        seed=args.seed,
     )
     started_s = time.monotonic()
-    with get_context("spawn").Pool(args.workers, _start_worker, (args.size,)) as pool:
+    with get_context("spawn").Pool(args.workers, _start_worker, (args.size, args.normals)) as pool:
         for done, asset_id in enumerate(pool.imap_unordered(render, tasks), start=1):
             if done % _REPORT_EVERY == 0 or done == len(tasks):
                 seconds = time.monotonic() - started_s
@@ -98,13 +99,13 @@ def _render_order(asset: Asset) -> tuple[int, bytes]:
     return SPLITS.index(asset.split), hashlib.sha256(asset.asset_id.encode()).digest()
 
 
-def _start_worker(size_px: int) -> None:
+def _start_worker(size_px: int, with_normals: bool) -> None:
     global _rasterizer
-    _rasterizer = Rasterizer(size_px)
+    _rasterizer = Rasterizer(size_px, with_normals=with_normals)
 
 
 def _render(
-    found: FoundAsset, num_rigs: dict[str, int], packages_dir: Path, output_dir: Path, seed: int
+    found: FoundAsset, num_rigs: dict[str, int], packages_dir: Path, output_dir: Path
 ) -> str:
     assert _rasterizer is not None
     asset, library, entry = found
@@ -112,7 +113,7 @@ def _render(
         load_model(library, entry, packages_dir),
         _rasterizer,
         num_rigs=num_rigs[asset.split],
-        seed_text=object_seed_text(asset.asset_id, seed),
+        seed_text=object_seed_text(asset.asset_id),
     )
     save_rigs(rigs, output_dir / f"{asset.asset_id}.npz")
     return asset.asset_id

@@ -20,6 +20,7 @@ from ..contracts.job_folder import atomic_write
 
 LOG_NAME = "log.jsonl"
 PROGRESS_NAME = "progress.json"
+EVENTS_PATTERN = "events.out.tfevents.*"
 
 
 @dataclass(kw_only=True)
@@ -58,6 +59,17 @@ class RunFolder:
             self._events.add_scalar(name, value, step)
         self._events.flush()
 
+    def start_anew(self) -> None:
+        """Move what an earlier run left (state, log, curves) to `earlier_N` in the folder."""
+        names = (LOG_NAME, PROGRESS_NAME, "state_*", EVENTS_PATTERN)
+        left = [path for name in names for path in self.path.glob(name)]
+        if left:
+            number = 1 + len(list(self.path.glob("earlier_*")))
+            earlier = self.path / f"earlier_{number}"
+            earlier.mkdir()
+            for path in left:
+                path.rename(earlier / path.name)
+
     def save(
         self,
         progress: RunProgress,
@@ -66,6 +78,8 @@ class RunFolder:
     ) -> None:
         """Replace the saved state by this one: whole, or not at all if the process dies."""
         previous = self._read_progress()
+        if previous is not None and previous.step == progress.step:
+            return  # nothing was learnt since, and this state must not be taken apart
         state_dir = self.path / f"state_{progress.step}"
         shutil.rmtree(state_dir, ignore_errors=True)
         state_dir.mkdir()
@@ -79,7 +93,7 @@ class RunFolder:
         _write(state_dir / "optimizer.safetensors", moments)
         with atomic_write(self.path / PROGRESS_NAME) as file:
             file.write(json.dumps(asdict(progress)).encode())
-        if previous is not None and previous.step != progress.step:
+        if previous is not None:
             shutil.rmtree(self.path / f"state_{previous.step}", ignore_errors=True)
 
     def restore(
@@ -113,6 +127,14 @@ class RunFolder:
         if not path.is_file():
             return None
         return RunProgress(**json.loads(path.read_text(encoding="utf-8")))
+
+
+def read_log(run_dir: Path) -> list[dict[str, Any]]:
+    """All lines of a run's log, oldest first; none where there is no log."""
+    path = run_dir / LOG_NAME
+    if not path.is_file():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def _write(path: Path, tensors: dict[str, torch.Tensor]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,12 @@ from .run_folder import RunFolder
 from .training_loop import Slot, TrainingLoop, share_of
 from .training_options import TrainingOptions, parse_options
 from .view_data import RigReader, RigViews, join_rigs, read_split, view_size_px
-from .view_networks import new_autoencoder, normalise_latents
+from .view_networks import (
+    LATENT_CHANNELS,
+    PIXELS_PER_LATENT,
+    new_autoencoder,
+    normalise_latents,
+)
 
 BATCH_SIZE = 8
 PEAK_LEARNING_RATE = 1.5e-3
@@ -88,6 +94,16 @@ def train_autoencoder(options: TrainingOptions) -> Path:
     return run.path / "vae"
 
 
+@dataclass(frozen=True, kw_only=True)
+class DisturbedViews:
+    """A batch to encode and decode."""
+
+    images: torch.Tensor
+    """`(B, 3, H, W)` in [-1, 1]."""
+    latent_noise: torch.Tensor
+    """`(B, C, h, w)` that is added to their latents."""
+
+
 class AutoencoderObjective(nn.Module):
     """Views that survive their latents, even a little disturbed."""
 
@@ -95,14 +111,13 @@ class AutoencoderObjective(nn.Module):
         super().__init__()
         self.vae = vae
 
-    def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
-        """`images` `(B, 3, H, W)` in [-1, 1]."""
-        with torch.autocast(images.device.type, torch.bfloat16):
-            latents = encode_latents(self.vae, images)
-            noise = LATENT_NOISE * torch.randn_like(latents)
-            decoded = decode_latents(self.vae, latents + noise)
+    def forward(self, views: DisturbedViews) -> dict[str, torch.Tensor]:
+        """The loss of the batch."""
+        with torch.autocast(views.images.device.type, torch.bfloat16):
+            latents = encode_latents(self.vae, views.images)
+            decoded = decode_latents(self.vae, latents + views.latent_noise)
         norm = (latents.float().square() - 1.0).clamp(min=0.0).mean()
-        return {"loss": decoding_loss(decoded.float(), images) + NORM_WEIGHT * norm}
+        return {"loss": decoding_loss(decoded.float(), views.images) + NORM_WEIGHT * norm}
 
 
 def decoding_loss(decoded: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
@@ -121,14 +136,17 @@ def train_reader(options: TrainingOptions) -> RigReader:
 
 def draw_images(
     rigs: RigViews, slots: Sequence[Slot], saturation_range: tuple[float, float]
-) -> torch.Tensor:
-    """`(B, 3, H, W)` in [-1, 1]: random views, one for each slot, in other colours."""
+) -> DisturbedViews:
+    """Random views, one for each slot, in other colours."""
     images = images_from_rgb(random_views(rigs, [slot.rng for slot in slots]))
-    return torch.stack(
-        [
-            recolored(image, saturation_range, slot.rng)
-            for image, slot in zip(images, slots, strict=True)
-        ]
+    recoloured = [
+        recolored(image, saturation_range, slot.rng)
+        for image, slot in zip(images, slots, strict=True)
+    ]
+    shape = (LATENT_CHANNELS, *(side // PIXELS_PER_LATENT for side in images.shape[2:]))
+    noise = np.stack([slot.rng.standard_normal(shape, np.float32) for slot in slots])
+    return DisturbedViews(
+        images=torch.stack(recoloured), latent_noise=LATENT_NOISE * torch.from_numpy(noise)
     )
 
 
@@ -144,7 +162,10 @@ def recolored(
 @torch.no_grad()
 def _normalise(vae: AutoencoderKL, rgb: np.ndarray) -> None:
     latents = torch.cat(
-        [encode_latents(vae, images_from_rgb(batch)) for batch in np.array_split(rgb, 64)]
+        [
+            encode_latents(vae, images_from_rgb(batch).to(vae.device))
+            for batch in np.array_split(rgb, 64)
+        ]
     )
     normalise_latents(vae, latents.mean((0, 2, 3)), latents.std((0, 2, 3)))
 
@@ -163,7 +184,8 @@ def validate_autoencoder(vae: AutoencoderKL, data_dir: Path, folder: Path) -> fl
     if not len(rigs.rgb):
         return None
     rgb = np.concatenate([rigs.rgb[:, 0], rigs.rgb[:, 4]])
-    decoded = rgb_from_images(decode_latents(vae, encode_latents(vae, images_from_rgb(rgb))))
+    images = images_from_rgb(rgb).to(vae.device)
+    decoded = rgb_from_images(decode_latents(vae, encode_latents(vae, images)))
     error = ((decoded.astype(np.float64) - rgb) / 255.0) ** 2
     shown = np.concatenate([rgb[:12], decoded[:12]]).reshape(2, -1, *rgb.shape[1:])
     sheet = np.concatenate([np.concatenate(list(row), axis=1) for row in shown], axis=0)

@@ -15,7 +15,13 @@ from torch import nn
 
 from ..pipeline.zero123.image_conditioning import decode_latents, encode_latents
 from .run_folder import RunFolder
-from .train_autoencoder import decoding_loss, draw_images, train_reader, validate_autoencoder
+from .train_autoencoder import (
+    DisturbedViews,
+    decoding_loss,
+    draw_images,
+    train_reader,
+    validate_autoencoder,
+)
 from .training_loop import TrainingLoop
 from .training_options import TrainingOptions, parse_options
 
@@ -79,13 +85,13 @@ class DecoderObjective(nn.Module):
         super().__init__()
         self.vae = vae
 
-    def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
-        """`images` `(B, 3, H, W)` in [-1, 1]."""
+    def forward(self, views: DisturbedViews) -> dict[str, torch.Tensor]:
+        """The loss of the batch."""
+        images = views.images
         with torch.autocast(images.device.type, torch.bfloat16):
             with torch.no_grad():
                 latents = encode_latents(self.vae, images)
-            noise = LATENT_NOISE * torch.randn_like(latents)
-            decoded = decode_latents(self.vae, latents + noise).float()
+            decoded = decode_latents(self.vae, latents + views.latent_noise).float()
         background = (images.amin(dim=1, keepdim=True) > BACKGROUND_FROM_VALUE).float()
         halo = (background * (decoded - images)).abs().mean()
         return {"loss": decoding_loss(decoded, images) + BACKGROUND_WEIGHT * halo}

@@ -20,7 +20,7 @@ from ..pipeline.lifting.photo_elevation import (
     PhotoElevation,
 )
 from ..pipeline.view_schedule import method_viewpoints
-from .lifting_data import random_colours
+from .recolouring import random_colours
 from .renders import load_rigs
 from .run_folder import RunFolder
 from .training_loop import Slot, TrainingLoop, share_of
@@ -133,8 +133,8 @@ def validate(network: PhotoElevation, photos: PosedViews) -> dict[str, float]:
     """Errors for the photos of unseen objects, degrees."""
     network.eval()
     images = torch.from_numpy(photos.rgba).permute(0, 3, 1, 2).float() / 255.0
-    elevation_deg, probability = network.estimate(images)
-    error_deg = np.abs(elevation_deg.numpy() - photos.elevation_deg)
+    elevation_deg, probability = network.estimate(images.to(network.device))
+    error_deg = np.abs(elevation_deg.cpu().numpy() - photos.elevation_deg)
     return {
         "median_deg": round(float(np.median(error_deg)), 1),
         "mean_deg": round(float(error_deg.mean()), 1),

@@ -68,7 +68,7 @@ def train_lifter(options: TrainingOptions, start_from: Path | None = None) -> Pa
     reader = PhotoReader(
         options.data, share_of(read_split(options.data, "train"), options), options.rigs_per_asset
     )
-    first = reader.read_new()
+    first = reader.read_first()
     data, num_objects = join_photos(first), len(first)
     chances = drawing_chances(reader.asset_ids)
     objective = LiftingObjective(_network(options.data, start_from))

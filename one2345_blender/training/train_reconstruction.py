@@ -25,7 +25,7 @@ from .framing import MAX_OBJECT_RADIUS
 from .ray_rendering import RaySupervision
 from .reconstruction_data import ReconstructionData, ReconstructionExample
 from .reconstruction_recipes import RECIPES, SHIPPED, ReconstructionRecipe
-from .run_folder import RunFolder
+from .run_folder import RunFolder, read_log
 from .training_loop import TrainingLoop, share_of
 from .training_options import TrainingOptions, add_start_from, options_from, options_parser
 from .validate_reconstruction import mean_scores, validate
@@ -151,7 +151,7 @@ def train_reconstruction(
         export_dir: For the weights of the best state.
 
     Returns:
-        The last scores, see `validate`.
+        The last scores, see `validate`; none where no validation object is rendered.
 
     Raises:
         OptionError: The sizes do not go together, or nothing is rendered yet.
@@ -191,13 +191,17 @@ def train_reconstruction(
     )
     loop.saw(len(data.asset_ids))
     loop.log(event="start", started_from=args.start_from and str(args.start_from))
-    best_iou, scores = 0.0, {}
+    exports = [e for e in read_log(run.path) if e.get("exported")] if options.resume else []
+    best: dict[str, float] = exports[-1]["validation"] if exports else {}
+    scores: dict[str, float] = {}
 
     def validate_and_export() -> None:
-        nonlocal best_iou, scores
+        nonlocal best, scores
+        names = rendered_ids(options.data, "val")[: args.num_validation_objects]
+        if not names:
+            return
         exported = copy.deepcopy(in_use).to(reconstructor.device).eval()
         exported.load_state_dict(averaged.reconstructor.state_dict())
-        names = rendered_ids(options.data, "val")[: args.num_validation_objects]
         rows = validate(
             exported,
             options.data,
@@ -207,12 +211,13 @@ def train_reconstruction(
             source_stage=recipe.source_stage,
         )
         scores = mean_scores(rows)
-        iou = scores.get("predicted_iou", scores["true_iou"])
-        is_exported = iou > best_iou and export_dir is not None
-        loop.log(validation=scores, exported=is_exported)
-        if is_exported:
-            exported.half().save_pretrained(export_dir)
-        best_iou = max(iou, best_iou)
+        judged = "predicted_iou" if "predicted_iou" in scores else "true_iou"
+        is_better = scores[judged] > best.get(judged, 0.0)
+        if is_better:
+            best = scores
+            if export_dir is not None:
+                exported.half().save_pretrained(export_dir)
+        loop.log(validation=scores, exported=is_better and export_dir is not None)
 
     loop.every(60.0 * args.validate_every_minutes, validate_and_export, at_end=True)
     loop.take_steps(lambda slots: [data.draw(args.num_sources, slot.rng) for slot in slots])

@@ -33,7 +33,6 @@ DICE_WEIGHT = 0.5
 VALIDATE_EVERY_S = 240.0
 NUM_VALIDATION_COMPOSITES = 144
 BACKGROUNDS_MANIFEST_PATH = MANIFEST_PATH.with_name("backgrounds.json")
-EXPORT_DIR = MANIFEST_PATH.parents[1] / "segmenter"
 
 
 def main(argv: list[str]) -> None:
@@ -41,14 +40,17 @@ def main(argv: list[str]) -> None:
     train_segmenter(parse_options("segmenter", __doc__, argv))
 
 
-def train_segmenter(options: TrainingOptions) -> None:
-    """Prepare what is missing, train, and export the weights into the embedded preset.
+def train_segmenter(options: TrainingOptions) -> Path:
+    """Prepare what is missing, train, then write the network in diffusers' layout.
 
     A step's composites come from a pool that the earlier steps filled, so that a resumed run does
     not repeat an uninterrupted one.
 
     Args:
         options: The run goes to `segmenter` in `data`, cut-outs and backgrounds beside it.
+
+    Returns:
+        The folder of the network.
     """
     data_dir = options.data
     backgrounds = collect_backgrounds(data_dir / "backgrounds", BACKGROUNDS_MANIFEST_PATH)
@@ -89,7 +91,8 @@ def train_segmenter(options: TrainingOptions) -> None:
     loop.every(VALIDATE_EVERY_S, log_score, at_end=True)
     loop.take_steps(pool.draw)
     if loop.is_first:
-        model.eval().half().save_pretrained(EXPORT_DIR)
+        model.eval().save_pretrained(run.path / "segmenter")
+    return run.path / "segmenter"
 
 
 class CompositePool:

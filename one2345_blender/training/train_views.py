@@ -276,5 +276,5 @@ def _validate(generator: ViewGenerator, data_dir: Path, sheet_path: Path) -> dic
     if not rigs.asset_ids:
         return None
     with torch.autocast(generator.zero123.device.type, torch.bfloat16):
-        guesses = generator.encoders.guesses(rigs)
+        guesses = generator.guesses(rigs)
         return validate_views(generator.zero123, guesses, rigs, sheet_path, generator.sampling)

@@ -97,6 +97,8 @@ class TrainingLoop:
         if averaged is not None:
             self._modules["averaged"] = averaged.to(self._accelerator.device)
         self.progress = run.restore(self._modules, optimizer) if options.resume else RunProgress()
+        if not options.resume and self.is_first:
+            run.start_anew()
         self._objective, self._optimizer = self._accelerator.prepare(objective, optimizer)
         self._plain_optimizer = optimizer
         self._due: list[_Due] = []

@@ -78,8 +78,12 @@ def add_start_from(parser: argparse.ArgumentParser, description: str) -> None:
 
 
 def options_from(args: argparse.Namespace) -> TrainingOptions:
-    """The parsed `TrainingOptions`, whatever else `args` holds; sets the number of threads."""
+    """The parsed `TrainingOptions`, whatever else `args` holds.
+
+    Sets the number of threads, and the seed that the weights of new networks follow from.
+    """
     torch.set_num_threads(args.threads)
+    torch.manual_seed(args.seed)
     names = [field.name for field in dataclasses.fields(TrainingOptions)]
     return TrainingOptions(**{name: getattr(args, name) for name in names})
 

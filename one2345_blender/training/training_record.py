@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..contracts.job_folder import atomic_write
-from .run_folder import LOG_NAME, PROGRESS_NAME
+from .run_folder import PROGRESS_NAME, read_log
 
 RECORD_PATH = Path("data") / "trainings.json"
 """In the preset."""
@@ -37,13 +37,12 @@ class TrainedNetwork:
 
     def add(self, run_dir: Path) -> None:
         """Note a run; it takes the place of those before unless it started from their weights."""
-        lines = (run_dir / LOG_NAME).read_text(encoding="utf-8").splitlines()
-        log = [json.loads(line) for line in lines]
+        log = read_log(run_dir)
         progress = json.loads((run_dir / PROGRESS_NAME).read_text(encoding="utf-8"))
         exported = [entry for entry in log if entry.get("exported")]
         end = exported[-1] if exported else progress
         training = Training(
-            run_id=hashlib.sha256(lines[0].encode()).hexdigest()[:12],
+            run_id=hashlib.sha256(json.dumps(log[0]).encode()).hexdigest()[:12],
             steps=end["step"],
             hours=round(end["seconds"] / 3600.0, 2),
             objects=progress.get("objects") or None,

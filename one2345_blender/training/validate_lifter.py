@@ -19,8 +19,10 @@ from .view_data import RigReader, RigViews, read_split
 
 def validate_lifter(
     network: PhotoLifter, data_dir: Path, sheet_path: Path
-) -> dict[str, dict[str, float]]:
+) -> dict[str, dict[str, float]] | None:
     """PSNR and IoU of the guesses by kind of view, the elevation being known; see `compare_views`.
+
+    None while no validation object is rendered.
 
     Args:
         network: To judge.
@@ -28,6 +30,8 @@ def validate_lifter(
         sheet_path: The contact sheet.
     """
     rigs = RigReader(data_dir, read_split(data_dir, "val"), rigs_per_asset=1).read_new()
+    if not rigs.asset_ids:
+        return None
     guesses = []
     for rig in range(len(rigs.rgb)):
         elevation_deg = 90.0 - float(rigs.polar_deg[rig, 0])

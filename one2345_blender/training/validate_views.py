@@ -3,23 +3,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
 
-from ..pipeline.view_schedule import NUM_STAGE1_VIEWS
 from ..pipeline.zero123.pipeline_zero123 import Zero123Pipeline
 from .view_data import RigViews, pairs_between
 from .view_recipes import Sampling
 
-TARGET_VIEWS = {
+VIEWS_BY_KIND = {
     "level": (1, 2, 3),
-    "tilted": (4, 6),
-    "near": (NUM_STAGE1_VIEWS, NUM_STAGE1_VIEWS + 3),
+    "tilted": (4, 5, 6, 7),
+    "near": (8, 9, 10, 11),
 }
-"""Views predicted from view 0, by kind of offset."""
+"""Those that the method asks of view 0, by kind of offset."""
+SOME_VIEWS = {"level": (1, 2, 3), "tilted": (4, 6), "near": (8, 11)}
+"""Enough of them to follow a training by."""
+FAR_FROM_DEG = 45.0
+FAR, ALL = "over 45 degrees", "all offsets"
+"""Two more rows: views whose camera looks from so far away, and all together."""
 BACKGROUND_FROM_LEVEL = 245
 NUM_SHEET_ROWS = 16
 
@@ -30,8 +35,9 @@ def validate_views(
     rigs: RigViews,
     sheet_path: Path,
     sampling: Sampling,
+    kinds: Mapping[str, tuple[int, ...]] = SOME_VIEWS,
 ) -> dict[str, dict[str, float]]:
-    """Predict `TARGET_VIEWS` of each rig and compare them with the renders.
+    """Predict views of each rig from its view 0, and compare them with the renders.
 
     Args:
         pipeline: With the weights to judge.
@@ -39,11 +45,13 @@ def validate_views(
         rigs: Unseen objects.
         sheet_path: The contact sheet: per row the input, then each render beside its prediction.
         sampling: Steps and guidance; the initial noise is the pipeline's.
+        kinds: Which views, by kind.
 
     Returns:
-        For each kind: `psnr_db` and `iou` of the prediction, and of the input repeated.
+        For each kind, and for `FAR` and `ALL` of these views: `psnr_db` and `iou` of the
+        prediction, and of the input repeated; means over images.
     """
-    targets = _targets()
+    targets = _targets(kinds)
     predicted = []
     for rig in range(len(rigs.rgb)):
         pairs = pairs_between(
@@ -59,54 +67,80 @@ def validate_views(
             guidance_scale=sampling.guidance_scale,
         )
         predicted.append(views)
-    return _scores(np.stack(predicted), targets, rigs, sheet_path)
+    return _scores(np.stack(predicted), kinds, rigs, sheet_path)
 
 
 def compare_views(
-    views: np.ndarray, rigs: RigViews, sheet_path: Path
+    views: np.ndarray,
+    rigs: RigViews,
+    sheet_path: Path,
+    kinds: Mapping[str, tuple[int, ...]] = SOME_VIEWS,
 ) -> dict[str, dict[str, float]]:
     """Scores and sheet like `validate_views`, of any views `(R, V, H, W, 3)` of the rigs."""
-    targets = _targets()
-    return _scores(views[:, targets], targets, rigs, sheet_path)
+    return _scores(views[:, _targets(kinds)], kinds, rigs, sheet_path)
 
 
-def _targets() -> np.ndarray:
-    return np.array([view for views in TARGET_VIEWS.values() for view in views])
+def _targets(kinds: Mapping[str, tuple[int, ...]]) -> np.ndarray:
+    return np.array([view for views in kinds.values() for view in views])
 
 
 def _scores(
-    predicted_rgb: np.ndarray, targets: np.ndarray, rigs: RigViews, sheet_path: Path
+    predicted_rgb: np.ndarray,
+    kinds: Mapping[str, tuple[int, ...]],
+    rigs: RigViews,
+    sheet_path: Path,
 ) -> dict[str, dict[str, float]]:
+    targets = _targets(kinds)
     rendered = rigs.rgb[:, targets]
     repeated = np.broadcast_to(rigs.rgb[:, :1], rendered.shape)
     _write_sheet(rigs.rgb[:, 0], rendered, predicted_rgb, sheet_path)
-    scores, first = {}, 0
-    for kind, kind_views in TARGET_VIEWS.items():
-        part = np.s_[:, first : first + len(kind_views)]
-        first += len(kind_views)
-        scores[kind] = {
-            "psnr_db": _psnr_db(predicted_rgb[part], rendered[part]),
-            "iou": _silhouette_iou(predicted_rgb[part], rendered[part]),
-            "input_psnr_db": _psnr_db(repeated[part], rendered[part]),
-            "input_iou": _silhouette_iou(repeated[part], rendered[part]),
+    of_images = {
+        "psnr_db": _psnr_db(predicted_rgb, rendered),
+        "iou": _silhouette_iou(predicted_rgb, rendered),
+        "input_psnr_db": _psnr_db(repeated, rendered),
+        "input_iou": _silhouette_iou(repeated, rendered),
+    }
+    kind_of = np.array([kind for kind, views in kinds.items() for _ in views])
+    rows = {kind: np.broadcast_to(kind_of == kind, rendered.shape[:2]) for kind in kinds}
+    rows[FAR] = _turned_deg(rigs, targets) > FAR_FROM_DEG
+    rows[ALL] = np.ones(rendered.shape[:2], bool)
+    return {
+        row: {
+            name: round(float(values[is_counted].mean()), 2 if "psnr" in name else 3)
+            for name, values in of_images.items()
         }
-    return scores
+        for row, is_counted in rows.items()
+        if is_counted.any()
+    }
 
 
-def _psnr_db(predicted: np.ndarray, rendered: np.ndarray) -> float:
-    """Mean over all images, dB."""
+def _turned_deg(rigs: RigViews, targets: np.ndarray) -> np.ndarray:
+    """`(R, T)` degrees between the directions from which view 0 and the targets look."""
+    polar, azimuth = np.radians(rigs.polar_deg), np.radians(rigs.azimuth_deg)
+    direction = np.stack(
+        [np.sin(polar) * np.cos(azimuth), np.sin(polar) * np.sin(azimuth), np.cos(polar)], axis=-1
+    )
+    cosine = (direction[:, targets] * direction[:, :1]).sum(-1)
+    turned_deg: np.ndarray = np.degrees(np.arccos(cosine.clip(-1.0, 1.0)))
+    return turned_deg
+
+
+def _psnr_db(predicted: np.ndarray, rendered: np.ndarray) -> np.ndarray:
+    """Of each image, dB."""
     error = (predicted.astype(np.float32) - rendered) / 255.0
     mse = np.square(error).mean(axis=(-3, -2, -1))
-    return round(float(np.mean(-10.0 * np.log10(mse + 1e-6))), 2)
+    psnr_db: np.ndarray = -10.0 * np.log10(mse + 1e-6)
+    return psnr_db
 
 
-def _silhouette_iou(predicted: np.ndarray, rendered: np.ndarray) -> float:
-    """Mean over all images; an object's pixel has a channel below `BACKGROUND_FROM_LEVEL`."""
+def _silhouette_iou(predicted: np.ndarray, rendered: np.ndarray) -> np.ndarray:
+    """Of each image; an object's pixel has a channel below `BACKGROUND_FROM_LEVEL`."""
     ours = (predicted < BACKGROUND_FROM_LEVEL).any(axis=-1)
     theirs = (rendered < BACKGROUND_FROM_LEVEL).any(axis=-1)
     intersection = (ours & theirs).sum(axis=(-2, -1))
     union = (ours | theirs).sum(axis=(-2, -1))
-    return round(float(np.mean(intersection / np.maximum(union, 1))), 3)
+    iou: np.ndarray = intersection / np.maximum(union, 1)
+    return iou
 
 
 def _write_sheet(

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -18,6 +19,7 @@ from ..pipeline.view_schedule import (
     NUM_STAGE1_VIEWS,
     method_viewpoints,
 )
+from .recolouring import random_colours
 from .renders import rendered_size_px
 
 NUM_VIEWS = NUM_STAGE1_VIEWS * (1 + len(NEAR_OFFSETS))
@@ -61,15 +63,16 @@ class ViewPairs:
 def drawing_chances(asset_ids: Sequence[str]) -> np.ndarray:
     """`(N,)` of each example to be drawn, whose objects these are.
 
-    All are alike, but a library with more examples than all others together is drawn half as often
-    as these: it must not rule the mixture.
+    All are alike, but a collection with more examples than all others together is drawn half as
+    often as these: it must not rule the mixture. One collection is what has the same name before
+    its licence (`blendswap-cc0_...`, `blendswap-ccby_...`).
     """
-    libraries = np.array([asset_id.split("_")[0] for asset_id in asset_ids])
-    names, counts = np.unique(libraries, return_counts=True)
-    others = len(libraries) - counts.max()
-    chances = np.ones(len(libraries))
+    collections = np.array([re.split("[-_]", asset_id)[0] for asset_id in asset_ids])
+    names, counts = np.unique(collections, return_counts=True)
+    others = len(collections) - counts.max()
+    chances = np.ones(len(collections))
     if 0 < others < counts.max():
-        chances[libraries == names[counts.argmax()]] = 0.5 * others / counts.max()
+        chances[collections == names[counts.argmax()]] = 0.5 * others / counts.max()
     return chances / chances.sum()
 
 
@@ -128,6 +131,14 @@ def require_rendered_size(data_dir: Path, preset_dir: Path, expected_px: int) ->
         )
 
 
+def nothing_rendered(data_dir: Path) -> OptionError:
+    """A training has no object to begin with."""
+    return OptionError(
+        f"None of the objects to train on is rendered in {data_dir}.",
+        hint="Run `python -m one2345_blender.training renders` first.",
+    )
+
+
 def no_rigs() -> RigViews:
     """Nothing, of no size."""
     return RigViews(
@@ -159,8 +170,7 @@ class RigReader:
         asset_ids: Objects to read as they appear.
         rigs_per_asset: At most so many rigs of each object.
         seed: With it, half of the rigs are mirrored, any of the level views becomes the photo, and
-            half of those after an object's first get their colour channels shuffled: new objects
-            at no cost.
+            the colours and exposure of each rig are changed.
     """
 
     def __init__(
@@ -183,10 +193,7 @@ class RigReader:
         """
         rigs = self.read_new(max_assets=max_assets)
         if not rigs.asset_ids:
-            raise OptionError(
-                f"None of the objects to train on is rendered in {self._data_dir}.",
-                hint="Run `python -m one2345_blender.training renders` first.",
-            )
+            raise nothing_rendered(self._data_dir)
         return rigs
 
     def read_new(self, *, max_assets: int | None = None) -> RigViews:
@@ -218,10 +225,10 @@ class RigReader:
             polar_deg = np.array([90.0 - v.elevation_deg for v in viewpoints], np.float32)
             photo = 0 if rng is None else int(rng.integers(NUM_LEVEL_VIEWS))
             picture, mask = views[rig, turned_rig(photo)], masks[rig, photo]
+            if rng is not None:
+                picture = random_colours(rng)(picture, masks[rig, turned_rig(photo)])
             if rng is not None and rng.random() < 0.5:
                 picture, mask, azimuth_deg = picture[:, :, ::-1], mask[:, ::-1], -azimuth_deg
-            if rng is not None and rig > 0 and rng.random() < 0.5:
-                picture = picture[..., rng.permutation(3)]
             yield np.ascontiguousarray(picture), mask, azimuth_deg, polar_deg, asset_id
 
 

@@ -8,6 +8,7 @@ import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -17,7 +18,7 @@ from ..pipeline.pipeline_one2345 import One2345Pipeline
 from ..pipeline.preset_folders import MODEL_INDEX
 from ..pipeline.zero123.pipeline_zero123 import Zero123Pipeline
 from .training_loop import accelerator
-from .view_data import require_rendered_size, view_size_px
+from .view_data import RigViews, require_rendered_size, view_size_px
 from .view_encoders import ViewEncoders
 from .view_networks import new_scheduler, new_view_networks
 from .view_recipes import ONE_STEP, SHIPPED, Sampling, ViewRecipe
@@ -65,11 +66,15 @@ class ViewGenerator:
         if index["_class_name"] == One2345Pipeline.__name__:
             return cls.of_preset(folder, data_dir)
         zero123 = Zero123Pipeline.from_pretrained(folder)
-        draws_at_once = zero123.config.initial_noise_scale == 0.0
+        noise_scale = zero123.config.initial_noise_scale
         return cls(
             zero123=zero123,
             encoders=ViewEncoders.trained(data_dir, seed=0),
-            sampling=ONE_STEP if draws_at_once else SHIPPED.samplings[0],
+            sampling=(
+                replace(SHIPPED.samplings[0], initial_noise_scale=noise_scale)
+                if noise_scale
+                else ONE_STEP
+            ),
             resynthesises_input=False,
         )
 
@@ -101,6 +106,10 @@ class ViewGenerator:
     def __post_init__(self) -> None:
         """Everything computes on the device of this process."""
         self.zero123.to(accelerator().device)
+
+    def guesses(self, rigs: RigViews) -> np.ndarray | None:
+        """`(R, V, H, W, 3)` uint8 first guesses of all rigs' views; None where it takes none."""
+        return self.encoders.guesses(rigs) if self.zero123.takes_guess else None
 
     @property
     def networks(self) -> nn.ModuleDict:

@@ -10,7 +10,7 @@ from PIL import Image
 from tiny_preset import VIEW_SIZE_PX, save_tiny_preset
 
 from one2345_blender.contracts.errors import OptionError
-from one2345_blender.evaluation import elevation, iso_level, meshes, pictures, samplers
+from one2345_blender.evaluation import elevation, iso_level, meshes, pictures, samplers, views
 from one2345_blender.evaluation.score_table import COLUMNS
 from one2345_blender.training.cutouts import rgba_from_render
 from one2345_blender.training.renders import load_rigs
@@ -66,6 +66,21 @@ def test_meshes_scores_what_a_preset_guesses_first(crate_set, tmp_path):
     guess = means[meshes.GUESS]
     assert guess["elevation_error_deg"] == means[meshes.PIPELINE]["elevation_error_deg"]
     assert guess["without_mesh"] or guess["silhouette_iou"] > 0
+
+
+def test_views_scores_what_zero123_draws_and_what_was_guessed(crate_set, tmp_path, capsys):
+    preset = save_tiny_preset(tmp_path / "preset", lifts_photo=True)
+    sheet = tmp_path / "sheet.png"
+    arguments = ["--preset", str(preset), "--data", str(crate_set.folder), "--sheet", str(sheet)]
+    views.main([*arguments, "--steps", "2"])
+    rows = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines()]
+    kinds = ["level", "tilted", "near", "over 45 degrees", "all offsets"]
+    assert [row[0] for row in rows[2:]] == [*kinds, *(f"{k}, the guess alone" for k in kinds)]
+    assert all(0.0 <= float(row[2]) <= 1.0 for row in rows[2:])
+    assert [row[3:] for row in rows[2:7]] == [row[3:] for row in rows[7:]]
+    assert sheet.is_file()
+    with pytest.raises(OptionError, match="no part 'far'"):
+        views.main([*arguments, "--part", "far"])
 
 
 def test_the_ablation_starts_from_the_whole_pipeline(crate_set, tiny_preset, tmp_path):

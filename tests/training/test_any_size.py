@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from own_models import render_own_models
+from safetensors.torch import load_file
 from tiny_preset import VIEW_SIZE_PX, save_tiny_preset
 
 from one2345_blender.contracts.errors import OptionError
@@ -81,7 +82,12 @@ def changed(before: One2345Pipeline, after: One2345Pipeline) -> set[str]:
 
 def run_in_two_processes(*arguments: str) -> None:
     """A command of the workshop under torchrun, as on two GPUs."""
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    run_in_processes(2, *arguments)
+
+
+def run_in_processes(number: int, *arguments: str) -> None:
+    """The same in so many."""
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={number}"]
     done = subprocess.run(
         [sys.executable, *launcher, "-m", "one2345_blender.training", *arguments, "--threads=1"],
         env={**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"},
@@ -90,6 +96,21 @@ def run_in_two_processes(*arguments: str) -> None:
         timeout=900,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_one_process_and_two_learn_the_same_autoencoder(rendered: Path, tmp_path: Path) -> None:
+    """Random views, colours and disturbances belong to the examples, not to the processes."""
+    weights = []
+    for number in (1, 2):
+        data = Path(shutil.copytree(rendered, tmp_path / f"data_{number}"))
+        arguments = ["--data", str(data), "--steps=3", "--batch-size=4"]
+        run_in_processes(number, "autoencoder", *arguments, "--learning-rate=1e-5")
+        weights.append(load_file(data / "autoencoder" / "state_3" / "network.safetensors"))
+    moved = 0.0
+    for name, value in weights[0].items():
+        torch.testing.assert_close(weights[1][name], value, atol=2e-6, rtol=1e-4)
+        moved = max(moved, float(value.abs().max()))
+    assert moved > 0.0
 
 
 def test_a_preset_is_trained_further_by_two_processes(data_dir: Path, published: Path) -> None:

@@ -14,6 +14,7 @@ from one2345_blender.pipeline.preset_folders import packaged_preset
 from one2345_blender.training.model_card import CARD_NAME, write_model_card
 from one2345_blender.training.run_folder import LOG_NAME, PROGRESS_NAME, RunProgress
 from one2345_blender.training.training_record import TrainedNetwork, read_record, write_record
+from one2345_blender.training.validate_views import FAR
 
 PARTS = {
     "autoencoder": ("vae",),
@@ -44,8 +45,9 @@ def rows(tmp_path: Path) -> dict[str, list[str]]:
         (tmp_path / run / PROGRESS_NAME).write_text(json.dumps(progress))
         (tmp_path / run / LOG_NAME).write_text(json.dumps(LAST_ENTRY) + "\n")
     networks = {part: nn.Linear(2, 1) for parts in PARTS.values() for part in parts}
-    write_model_card(tmp_path, tmp_path, networks, {"level": SCORE})
+    write_model_card(tmp_path, tmp_path, networks, {"level": SCORE, FAR: SCORE})
     card = (tmp_path / CARD_NAME).read_text(encoding="utf-8")
+    assert "**Gate missed.**" in card and "They have 1.0 dB more, and 0.60" in card
     cells = [line.strip("| ").split(" | ") for line in card.splitlines() if line.startswith("| ")]
     assert ["level", "15.0", "14.0", "0.6", "0.5"] in cells
     return {row[0]: row for row in cells if len(row) == 6}

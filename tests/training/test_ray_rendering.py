@@ -49,8 +49,11 @@ def test_rays_cross_the_volumes_sphere() -> None:
 
 
 def test_light_comes_from_the_surface_alone() -> None:
-    torch.manual_seed(0)
-    distance = sampled_distances(lambda t: ball(on_rays(t)), *unit_sphere(ORIGIN, DIRECTION))
+    distance = sampled_distances(
+        lambda t: ball(on_rays(t)),
+        *unit_sphere(ORIGIN, DIRECTION),
+        torch.Generator().manual_seed(0),
+    )
     assert distance.shape == (3, NUM_UNIFORM + SAMPLES_PER_ROUND * len(IMPORTANCE_ROUNDS))
     assert (distance[:, 1:] >= distance[:, :-1]).all()
     weight = section_weights(ball(on_rays(distance)), torch.tensor(200.0))
@@ -65,8 +68,11 @@ def test_light_comes_from_the_surface_alone() -> None:
 
 
 def test_most_samples_are_drawn_near_the_surface() -> None:
-    torch.manual_seed(0)
-    distance = sampled_distances(lambda t: ball(on_rays(t)), *unit_sphere(ORIGIN, DIRECTION))
+    distance = sampled_distances(
+        lambda t: ball(on_rays(t)),
+        *unit_sphere(ORIGIN, DIRECTION),
+        torch.Generator().manual_seed(0),
+    )
     is_near = ball(on_rays(distance))[:2].abs() < 0.1
     evenly = 0.2 / 2.0 * NUM_UNIFORM  # of the stretch near the surface, front side
     assert (is_near.sum(1) > 2.0 * evenly).all()

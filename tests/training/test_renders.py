@@ -51,7 +51,7 @@ AMBIENT_ONLY = Lighting(
 @pytest.fixture(scope="module")
 def rasterizer():
     try:
-        with Rasterizer(VIEW_SIZE_PX) as opened:
+        with Rasterizer(VIEW_SIZE_PX, with_normals=True) as opened:
             yield opened
     except EnvironmentMissingError as error:
         pytest.skip(error.message)
@@ -236,3 +236,44 @@ def test_rigs_follow_the_view_schedule_and_their_seed(rasterizer, tmp_path: Path
     assert (load_rigs(path).rgb == again.rgb).all()
     other = render_rigs(model, rasterizer, num_rigs=1, seed_text="other")
     assert (other.elevation_deg[0] != rigs.elevation_deg).all()
+
+
+def test_normals_of_a_sphere_point_away_from_its_middle(rasterizer, tmp_path) -> None:
+    rigs = render_rigs(sphere(0.4), rasterizer, num_rigs=1, seed_text="normals")
+    save_rigs(rigs, tmp_path / "ball.npz")
+    normal = load_rigs(tmp_path / "ball.npz").normal
+    assert normal is not None and normal.dtype == np.int8
+    viewpoints = method_viewpoints(float(rigs.elevation_deg[0]))
+    K = method_intrinsics(VIEW_SIZE_PX)
+    middles = []
+    for view in (0, 5, 17):
+        depth = rigs.depth[0, view].astype(np.float64)
+        row, column = np.nonzero(rigs.mask[0, view] == 255)
+        assert not normal[0, view][rigs.mask[0, view] == 0].any()
+        before_camera = np.stack([column, row, np.ones_like(row)], 1) @ np.linalg.inv(K).T
+        c2w = c2w_from_viewpoints([viewpoints[view]])[0]
+        points = (before_camera * depth[row, column, None]) @ c2w[:3, :3].T + c2w[:3, 3]
+        directions = normal[0, view, row, column] / 127.0
+        np.testing.assert_allclose(np.linalg.norm(directions, axis=1), 1.0, atol=0.02)
+        assert ((c2w[:3, 3] - points) * directions).sum(1).min() > 0
+        radius = np.linalg.lstsq(
+            np.concatenate([np.tile(np.eye(3), (len(points), 1)), directions.reshape(-1, 1)], 1),
+            points.reshape(-1),
+            rcond=None,
+        )[0]
+        middles.append(radius[:3])
+        np.testing.assert_allclose(
+            points - radius[3] * directions, np.tile(radius[:3], (len(points), 1)), atol=0.03
+        )
+    np.testing.assert_allclose(middles, np.tile(middles[0], (3, 1)), atol=0.01)
+
+
+def test_views_have_no_normals_unless_asked(tmp_path) -> None:
+    try:
+        with Rasterizer(32) as plain:
+            rigs = render_rigs(sphere(0.4), plain, num_rigs=1, seed_text="plain")
+    except EnvironmentMissingError as error:
+        pytest.skip(error.message)
+    assert rigs.normal is None
+    save_rigs(rigs, tmp_path / "ball.npz")
+    assert load_rigs(tmp_path / "ball.npz").normal is None

@@ -27,8 +27,8 @@ from one2345_blender.training.lifting_data import (
     draw_batch,
     join_photos,
     load_photos,
-    random_colours,
 )
+from one2345_blender.training.recolouring import random_colours
 from one2345_blender.training.renders import RenderedRigs, save_rigs
 from one2345_blender.training.train_elevation import ElevationObjective, PosedViews, draw_photos
 from one2345_blender.training.train_lifter import LiftingObjective

@@ -23,11 +23,18 @@ from one2345_blender.pipeline.view_schedule import (
 )
 from one2345_blender.pipeline.zero123.image_conditioning import decode_latents, encode_latents
 from one2345_blender.pipeline.zero123.pipeline_zero123 import ViewCondition, Zero123Pipeline
+from one2345_blender.training import view_data
 from one2345_blender.training.framing import VIEW_SIZE_PX
 from one2345_blender.training.train_decoder import train_decoder
 from one2345_blender.training.train_views import ViewObjective, draw_view_batch
 from one2345_blender.training.training_options import TrainingOptions
-from one2345_blender.training.validate_views import validate_views
+from one2345_blender.training.validate_views import (
+    ALL,
+    FAR,
+    VIEWS_BY_KIND,
+    compare_views,
+    validate_views,
+)
 from one2345_blender.training.view_data import (
     NUM_VIEWS,
     RigReader,
@@ -118,7 +125,8 @@ def test_unknown_part_is_refused(data_dir: Path) -> None:
         read_split(data_dir, "validation")
 
 
-def test_mirrored_rig_turns_the_other_way(data_dir: Path) -> None:
+def test_mirrored_rig_turns_the_other_way(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(view_data, "random_colours", lambda _rng: lambda rgb, _mask: rgb)
     names = read_split(data_dir, "train")
     plain = RigReader(data_dir, names, rigs_per_asset=1).read_new()
     for seed in range(20):
@@ -131,6 +139,16 @@ def test_mirrored_rig_turns_the_other_way(data_dir: Path) -> None:
             photo = next(i for i, rgb in enumerate(level) if (rgb == drawn.rgb[rig, 0]).all())
             order = turned_rig(photo)
             np.testing.assert_array_equal(drawn.rgb[rig], plain.rgb[rig, order][:, :, ::turn])
+
+
+def test_a_rig_gets_other_colours_on_the_same_white(data_dir: Path) -> None:
+    names = read_split(data_dir, "train")
+    plain, drawn = (RigReader(data_dir, names, rigs_per_asset=1, seed=s).read_new() for s in (0, 1))
+    for rigs in (plain, drawn):
+        is_white = (rigs.rgb == 255).all(-1)
+        assert (is_white.mean((2, 3)) == 0.5).all()
+    colours = [np.sort(rigs.rgb[0].reshape(-1, 3).astype(int).sum(1)) for rigs in (plain, drawn)]
+    assert (colours[0] != colours[1]).any()
 
 
 def test_turned_rig_keeps_the_offsets() -> None:
@@ -277,8 +295,21 @@ def test_perfect_views_score_best(rigs: RigViews, tmp_path: Path) -> None:
         return rigs.rgb[rig, [1, 2, 3, 4, 6, 8, 11]]
 
     scores = validate_views(rendered, None, rigs, tmp_path / "sheet.png", ONE_STEP)
+    assert list(scores) == ["level", "tilted", "near", FAR, ALL]
     for score in scores.values():
         assert score["psnr_db"] == pytest.approx(60.0)
         assert score["iou"] == 1.0
         assert score["input_psnr_db"] < 40.0
     assert (tmp_path / "sheet.png").is_file()
+
+
+def test_far_views_are_scored_on_their_own(rigs: RigViews, tmp_path: Path) -> None:
+    """Views that are right near the input and repeat it elsewhere."""
+    views = rigs.rgb.copy()
+    stage1 = [*VIEWS_BY_KIND["level"], *VIEWS_BY_KIND["tilted"]]
+    views[:, stage1] = views[:, :1]
+    scores = compare_views(views, rigs, tmp_path / "sheet.png", VIEWS_BY_KIND)
+    far = scores[FAR]
+    assert (far["psnr_db"], far["iou"]) == (far["input_psnr_db"], far["input_iou"])
+    assert scores["near"]["psnr_db"] == pytest.approx(60.0)
+    assert far["psnr_db"] < scores[ALL]["psnr_db"] < scores["near"]["psnr_db"]

@@ -77,6 +77,26 @@ def test_a_resumed_run_is_the_uninterrupted_one(tmp_path: Path) -> None:
     assert all(torch.equal(value, other[name]) for name, value in one.items())
 
 
+def test_the_end_of_a_run_may_be_asked_for_twice(tmp_path: Path) -> None:
+    """The state of the last step is not taken apart to be written again."""
+    line_loop(tmp_path, steps=5).take_steps(draw)
+    (state_dir,) = tmp_path.glob("state_*")
+    written = {path: path.stat().st_mtime_ns for path in state_dir.iterdir()}
+    line_loop(tmp_path, steps=5, resume=True).take_steps(draw)
+    assert {path: path.stat().st_mtime_ns for path in state_dir.iterdir()} == written
+
+
+def test_a_new_run_sets_the_old_one_aside(tmp_path: Path) -> None:
+    for steps in (LOG_EVERY_STEPS, 2 * LOG_EVERY_STEPS):
+        line_loop(tmp_path, steps=steps).take_steps(draw)
+    assert [entry["step"] for entry in log_of(tmp_path)] == [LOG_EVERY_STEPS, 2 * LOG_EVERY_STEPS]
+    earlier = tmp_path / "earlier_1"
+    assert [entry["step"] for entry in log_of(earlier)] == [LOG_EVERY_STEPS]
+    assert len(list(tmp_path.glob("events.out.*"))) == 1
+    resumed = line_loop(earlier, steps=LOG_EVERY_STEPS + 1, resume=True)
+    assert resumed.progress.step == LOG_EVERY_STEPS
+
+
 def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
     """The same batch shared out: the same curve, and the same weights up to rounding."""
     line_loop(tmp_path / "one", steps=2 * LOG_EVERY_STEPS).take_steps(draw)

@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Objects in other colours and exposures: new ones at no cost, and cameras that see otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def random_colours(
+    rng: np.random.Generator,
+) -> Callable[[NDArray[np.uint8], NDArray[np.uint8]], NDArray[np.uint8]]:
+    """A change of an object's colours; where its mask is 0 a picture stays what it is."""
+    order = rng.permutation(3) if rng.random() < 0.3 else np.arange(3)
+    gain, exponent = np.exp(rng.normal(0.0, 0.1, 3)), np.exp(rng.normal(0.0, 0.2))
+    level = np.arange(256)[:, None] / 255.0
+    table = (255.0 * np.clip(level**exponent * gain, 0.0, 1.0)).astype(np.float32)
+
+    def recolour(rgb: NDArray[np.uint8], mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        share = mask[..., None] / np.float32(255.0)
+        changed = table[rgb[..., order], np.arange(3)]
+        return (share * changed + (1.0 - share) * rgb).astype(np.uint8)
+
+    return recolour
