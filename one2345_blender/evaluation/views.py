@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ..contracts.errors import OptionError
 from ..pipeline.model_cache import load_pipeline
 from ..training.validate_lifter import guessed_views
 from ..training.validate_views import VIEWS_BY_KIND, compare_views, validate_views
@@ -30,9 +31,14 @@ def main(argv: list[str]) -> None:
     args = parser.parse_args(argv)
     pipeline = load_pipeline(args.preset, torch.device("cpu"))
     names = read_split(args.data, args.part)[: args.objects]
-    rigs = RigReader(args.data, names, rigs_per_asset=1).read_first()
+    rigs = RigReader(args.data, names, rigs_per_asset=1).read_new()
+    if not rigs.asset_ids:
+        raise OptionError(
+            f"Nothing of the part {args.part!r} is rendered in {args.data}.",
+            hint="Run `python -m one2345_blender.training renders`.",
+        )
     guesses = None
-    if pipeline.photo_lifter is not None:
+    if pipeline.zero123.takes_guess:
         lifting = pipeline.photo_lifter, pipeline.photo_elevation
         guesses = np.stack([guessed_views(*lifting, rigs, r) for r in range(len(rigs.rgb))])
     own = Sampling.of_preset(pipeline.config)

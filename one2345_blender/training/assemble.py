@@ -58,7 +58,7 @@ def main(argv: list[str]) -> None:
     unseen = RigReader(args.data, read_split(args.data, "val"), rigs_per_asset=1).read_new()
     view_scores = validate_views(
         pipeline.zero123,
-        encoders.guesses(unseen),
+        encoders.guesses(unseen) if pipeline.zero123.takes_guess else None,
         unseen,
         args.data / "sheet_assembled.png",
         Sampling.of_preset(pipeline.config),
@@ -86,6 +86,11 @@ def _joined(data_dir: Path, preset_dir: Path, grid_resolution: int) -> One2345Pi
         sampling = generator.sampling
     for name, (kind, folder) in TRAINED.items():
         if (data_dir / folder).parent.joinpath(PROGRESS_NAME).is_file():
+            if not (data_dir / folder).is_dir():
+                raise OptionError(
+                    f"The training in {(data_dir / folder).parent} has left no {folder} yet.",
+                    hint="Let it come to its end, or move its folder away.",
+                )
             networks[name] = kind.from_pretrained(data_dir / folder)
     if missing := sorted({*TRAINED, *TRAINED_TOGETHER} - networks.keys()):
         raise OptionError(

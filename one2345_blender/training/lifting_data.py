@@ -87,9 +87,10 @@ def join_photos(parts: list[LiftingPhotos]) -> LiftingPhotos:
 
 
 def cached_photos(data_dir: Path, asset_id: str) -> Path:
-    """The file with one object's photos, made from its renders where it is not there yet."""
+    """The file with one object's photos, made from its renders where it is not there yet, or is
+    another version's."""
     path = data_dir / "lifting" / f"{asset_id}.npz"
-    if not path.is_file():
+    if not _holds_photos(path):
         rigs = load_rigs(data_dir / "renders" / f"{asset_id}.npz")
         rng = np.random.default_rng([*asset_id.encode()])
         photos = join_photos([_photos_of_rig(rigs, rig, rng) for rig in range(len(rigs.rgb))])
@@ -97,6 +98,13 @@ def cached_photos(data_dir: Path, asset_id: str) -> Path:
         with atomic_write(path) as file:
             np.savez(file, **vars(photos))
     return path
+
+
+def _holds_photos(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with np.load(path, allow_pickle=False) as arrays:
+        return set(arrays.files) == set(LiftingPhotos.__dataclass_fields__)
 
 
 def load_photos(path: Path) -> LiftingPhotos:
@@ -123,7 +131,7 @@ class PhotoReader:
         self._kept = slice(rigs_per_asset * PHOTOS_PER_RIG)
 
     def read_first(self) -> list[LiftingPhotos]:
-        """The same, where a training cannot start without any.
+        """Those of `read_new`, where a training cannot start without any.
 
         Raises:
             OptionError: None of the objects is rendered yet.

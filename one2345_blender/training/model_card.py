@@ -168,7 +168,7 @@ def _gate(far: dict[str, float]) -> str:
     return (
         f"**Gate {'passed' if has_passed else 'missed'}.** Of views that look from more than 45 "
         f"degrees away were asked at least {GATE_GAIN_DB:g} dB more than the input repeated has, "
-        f"and an IoU of {GATE_IOU:.2f}. They have {gain_db:.1f} dB more, and {far['iou']:.2f}"
+        f"and an IoU of {GATE_IOU:.2f}. They have {gain_db:.2f} dB more, and {far['iou']:.3f}"
         + ("." if has_passed else ": far sides are rough, in shape and colours.")
     )
 

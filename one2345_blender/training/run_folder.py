@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 import time
@@ -20,7 +21,6 @@ from ..contracts.job_folder import atomic_write
 
 LOG_NAME = "log.jsonl"
 PROGRESS_NAME = "progress.json"
-EVENTS_PATTERN = "events.out.tfevents.*"
 
 
 @dataclass(kw_only=True)
@@ -60,15 +60,15 @@ class RunFolder:
         self._events.flush()
 
     def start_anew(self) -> None:
-        """Move what an earlier run left (state, log, curves) to `earlier_N` in the folder."""
-        names = (LOG_NAME, PROGRESS_NAME, "state_*", EVENTS_PATTERN)
-        left = [path for name in names for path in self.path.glob(name)]
-        if left:
-            number = 1 + len(list(self.path.glob("earlier_*")))
-            earlier = self.path / f"earlier_{number}"
-            earlier.mkdir()
-            for path in left:
-                path.rename(earlier / path.name)
+        """Move all that an earlier run left to `earlier_N` in the folder."""
+        if not any((self.path / name).is_file() for name in (LOG_NAME, PROGRESS_NAME)):
+            return
+        left = [path for path in self.path.iterdir() if not path.name.startswith("earlier_")]
+        folders = (self.path / f"earlier_{number}" for number in itertools.count(1))
+        earlier = next(folder for folder in folders if not folder.exists())
+        earlier.mkdir()
+        for path in left:
+            path.rename(earlier / path.name)
 
     def save(
         self,
@@ -102,7 +102,7 @@ class RunFolder:
         """Load the saved state into `modules` and `optimizer`.
 
         Raises:
-            CheckpointError: Nothing was saved yet.
+            CheckpointError: Nothing was saved yet, or not what is trained now.
         """
         progress = self._read_progress()
         if progress is None:
@@ -111,6 +111,11 @@ class RunFolder:
                 hint="Start the training without --resume.",
             )
         state_dir = self.path / f"state_{progress.step}"
+        if missing := [n for n in modules if not (state_dir / f"{n}.safetensors").is_file()]:
+            raise CheckpointError(
+                f"Expected {' and '.join(missing)} in {state_dir}: it is another version's.",
+                hint="Start the training without --resume.",
+            )
         for name, module in modules.items():
             module.load_state_dict(load_file(state_dir / f"{name}.safetensors"))
         state: dict[int, dict[str, torch.Tensor]] = {}

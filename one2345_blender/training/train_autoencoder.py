@@ -85,7 +85,7 @@ def train_autoencoder(options: TrainingOptions) -> Path:
 
     loop.every(VALIDATE_EVERY_S, log_score)
     loop.every(VALIDATE_EVERY_S, read_new, everywhere=True)
-    loop.take_steps(lambda slots: draw_images(rigs, slots, SATURATION_RANGE))
+    loop.take_steps(lambda slots: draw_images(rigs, slots, SATURATION_RANGE, LATENT_NOISE))
     if loop.is_first:
         rng = np.random.default_rng(options.seed)
         _normalise(vae, random_views(rigs, [rng] * NUM_STATISTICS_VIEWS))
@@ -135,9 +135,12 @@ def train_reader(options: TrainingOptions) -> RigReader:
 
 
 def draw_images(
-    rigs: RigViews, slots: Sequence[Slot], saturation_range: tuple[float, float]
+    rigs: RigViews,
+    slots: Sequence[Slot],
+    saturation_range: tuple[float, float],
+    latent_noise: float,
 ) -> DisturbedViews:
-    """Random views, one for each slot, in other colours."""
+    """Random views, one for each slot, in other colours; noise so strong for their latents."""
     images = images_from_rgb(random_views(rigs, [slot.rng for slot in slots]))
     recoloured = [
         recolored(image, saturation_range, slot.rng)
@@ -146,7 +149,7 @@ def draw_images(
     shape = (LATENT_CHANNELS, *(side // PIXELS_PER_LATENT for side in images.shape[2:]))
     noise = np.stack([slot.rng.standard_normal(shape, np.float32) for slot in slots])
     return DisturbedViews(
-        images=torch.stack(recoloured), latent_noise=LATENT_NOISE * torch.from_numpy(noise)
+        images=torch.stack(recoloured), latent_noise=latent_noise * torch.from_numpy(noise)
     )
 
 

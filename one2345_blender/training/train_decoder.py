@@ -74,7 +74,7 @@ def train_decoder(options: TrainingOptions) -> Path:
         loop.log(psnr_db=validate_autoencoder(vae, options.data, run.path))
 
     loop.every(VALIDATE_EVERY_S, export_and_score, at_end=True)
-    loop.take_steps(lambda slots: draw_images(rigs, slots, SATURATION_RANGE))
+    loop.take_steps(lambda slots: draw_images(rigs, slots, SATURATION_RANGE, LATENT_NOISE))
     return run.path / "vae"
 
 

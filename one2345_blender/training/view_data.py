@@ -64,8 +64,8 @@ def drawing_chances(asset_ids: Sequence[str]) -> np.ndarray:
     """`(N,)` of each example to be drawn, whose objects these are.
 
     All are alike, but a collection with more examples than all others together is drawn half as
-    often as these: it must not rule the mixture. One collection is what has the same name before
-    its licence (`blendswap-cc0_...`, `blendswap-ccby_...`).
+    often as these: it must not rule the mixture. Those of one collection have the same name before
+    the first dash or underscore (`blendswap-cc0_...`, `blendswap-ccby_...`).
     """
     collections = np.array([re.split("[-_]", asset_id)[0] for asset_id in asset_ids])
     names, counts = np.unique(collections, return_counts=True)
@@ -77,7 +77,7 @@ def drawing_chances(asset_ids: Sequence[str]) -> np.ndarray:
 
 
 def read_split(data_dir: Path, part: str) -> list[str]:
-    """The asset ids of one part (`train`, `val`, `near_test`) of `split.json`.
+    """The asset ids of one part (`train`, `val`, `near_test`, ...) of `split.json`.
 
     Raises:
         OptionError: There is no such part.
@@ -86,7 +86,7 @@ def read_split(data_dir: Path, part: str) -> list[str]:
     if part not in split:
         raise OptionError(
             f"split.json has no part {part!r}, only {sorted(split)}.",
-            hint="Render the training data again.",
+            hint="Choose one of these, or render the training data again.",
         )
     return [str(asset_id) for asset_id in split[part]]
 
@@ -186,7 +186,7 @@ class RigReader:
         self._seed = seed
 
     def read_first(self, *, max_assets: int | None = None) -> RigViews:
-        """The same, where a training cannot start without any.
+        """Those of `read_new`, where a training cannot start without any.
 
         Raises:
             OptionError: None of the objects is rendered yet.

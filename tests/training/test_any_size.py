@@ -99,18 +99,19 @@ def run_in_processes(number: int, *arguments: str) -> None:
 
 
 def test_one_process_and_two_learn_the_same_autoencoder(rendered: Path, tmp_path: Path) -> None:
-    """Random views, colours and disturbances belong to the examples, not to the processes."""
+    """Random views, colours and disturbances belong to the examples, not to the processes.
+
+    Adam's first steps are as long for the smallest gradient as for any: rounding turns some round.
+    """
     weights = []
     for number in (1, 2):
         data = Path(shutil.copytree(rendered, tmp_path / f"data_{number}"))
         arguments = ["--data", str(data), "--steps=3", "--batch-size=4"]
-        run_in_processes(number, "autoencoder", *arguments, "--learning-rate=1e-5")
-        weights.append(load_file(data / "autoencoder" / "state_3" / "network.safetensors"))
-    moved = 0.0
-    for name, value in weights[0].items():
-        torch.testing.assert_close(weights[1][name], value, atol=2e-6, rtol=1e-4)
-        moved = max(moved, float(value.abs().max()))
-    assert moved > 0.0
+        run_in_processes(number, "autoencoder", *arguments, "--learning-rate=1e-2")
+        state = load_file(data / "autoencoder" / "state_3" / "network.safetensors")
+        weights.append(torch.cat([value.flatten() for value in state.values()]))
+    step = 2e-4  # of the last one's length
+    assert ((weights[0] - weights[1]).abs() < 0.2 * step).float().mean() > 0.9
 
 
 def test_a_preset_is_trained_further_by_two_processes(data_dir: Path, published: Path) -> None:
@@ -132,6 +133,10 @@ def test_views_of_a_preset_are_predicted_and_reconstructed(data_dir: Path, publi
     predict_views.main([*preset, "--preset", str(published), "--minutes=5", "--steps=2"])
     predicted = list((data_dir / "predicted").iterdir())
     assert len(predicted) == 3
+    predicted[1].unlink()
+    kept_at = predicted[0].stat().st_mtime_ns
+    predict_views.main([*preset, "--preset", str(published), "--minutes=5", "--steps=2"])
+    assert predicted[1].is_file() and predicted[0].stat().st_mtime_ns == kept_at
     with np.load(predicted[0]) as arrays:
         assert arrays["rgb"].shape == (1, 32, VIEW_SIZE_PX, VIEW_SIZE_PX, 3)
     export = data_dir / "export"
@@ -144,6 +149,15 @@ def test_views_of_a_preset_are_predicted_and_reconstructed(data_dir: Path, publi
         not torch.equal(value, after.state_dict()[name])
         for name, value in before.state_dict().items()
     )
+    run = data_dir / "reconstruction"
+    log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    assert log[-1]["exported"]
+    for score in log[-1]["validation"]:
+        log[-1]["validation"][score] = 1.0
+    (run / "log.jsonl").write_text("\n".join(json.dumps(entry) for entry in log) + "\n")
+    train_reconstruction.main([*arguments, "--steps=3", "--batch-size=2", "--resume"])
+    best = load_reconstruction(export).state_dict()
+    assert all(torch.equal(value, best[name]) for name, value in after.state_dict().items())
     with pytest.raises(OptionError, match="comes with its sizes"):
         train_reconstruction.main([*arguments, "--steps=2", "--volume-size=16"])
 

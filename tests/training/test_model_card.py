@@ -47,7 +47,7 @@ def rows(tmp_path: Path) -> dict[str, list[str]]:
     networks = {part: nn.Linear(2, 1) for parts in PARTS.values() for part in parts}
     write_model_card(tmp_path, tmp_path, networks, {"level": SCORE, FAR: SCORE})
     card = (tmp_path / CARD_NAME).read_text(encoding="utf-8")
-    assert "**Gate missed.**" in card and "They have 1.0 dB more, and 0.60" in card
+    assert "**Gate missed.**" in card and "They have 1.00 dB more, and 0.600" in card
     cells = [line.strip("| ").split(" | ") for line in card.splitlines() if line.startswith("| ")]
     assert ["level", "15.0", "14.0", "0.6", "0.5"] in cells
     return {row[0]: row for row in cells if len(row) == 6}
@@ -111,3 +111,10 @@ def test_the_embedded_preset_has_a_record_of_every_run() -> None:
     record = read_record(packaged_preset("embedded"))
     assert record.keys() == PARTS.keys()
     assert all(network.trainings for network in record.values())
+
+
+@pytest.mark.preset
+def test_the_panel_says_whether_the_gate_was_missed() -> None:
+    card = (packaged_preset("embedded") / CARD_NAME).read_text(encoding="utf-8")
+    panel = (packaged_preset("embedded").parents[2] / "addon" / "properties.py").read_text()
+    assert ("**Gate missed.**" in card) == ("not yet as good as they were meant" in panel)

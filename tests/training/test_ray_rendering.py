@@ -67,6 +67,15 @@ def test_light_comes_from_the_surface_alone() -> None:
     torch.testing.assert_close(seen_at, hit, atol=0.01, rtol=0.0)
 
 
+def test_a_generator_says_where_is_looked() -> None:
+    ends = unit_sphere(ORIGIN, DIRECTION)
+    first, again, other = (
+        sampled_distances(lambda t: ball(on_rays(t)), *ends, torch.Generator().manual_seed(seed))
+        for seed in (3, 3, 4)
+    )
+    assert torch.equal(first, again) and not torch.equal(first, other)
+
+
 def test_most_samples_are_drawn_near_the_surface() -> None:
     distance = sampled_distances(
         lambda t: ball(on_rays(t)),

@@ -256,14 +256,15 @@ def test_normals_of_a_sphere_point_away_from_its_middle(rasterizer, tmp_path) ->
         directions = normal[0, view, row, column] / 127.0
         np.testing.assert_allclose(np.linalg.norm(directions, axis=1), 1.0, atol=0.02)
         assert ((c2w[:3, 3] - points) * directions).sum(1).min() > 0
-        radius = np.linalg.lstsq(
+        middle_and_radius = np.linalg.lstsq(
             np.concatenate([np.tile(np.eye(3), (len(points), 1)), directions.reshape(-1, 1)], 1),
             points.reshape(-1),
             rcond=None,
         )[0]
-        middles.append(radius[:3])
+        middle, radius = middle_and_radius[:3], middle_and_radius[3]
+        middles.append(middle)
         np.testing.assert_allclose(
-            points - radius[3] * directions, np.tile(radius[:3], (len(points), 1)), atol=0.03
+            points - radius * directions, np.tile(middle, (len(points), 1)), atol=0.03
         )
     np.testing.assert_allclose(middles, np.tile(middles[0], (3, 1)), atol=0.01)
 

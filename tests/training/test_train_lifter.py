@@ -164,6 +164,16 @@ def test_the_reader_says_whose_photos_it_read(tmp_path: Path) -> None:
     assert reader.asset_ids == ["game_ball"] * 4 + ["shop_ball"] * 4
 
 
+def test_examples_of_another_version_are_made_anew(tmp_path: Path) -> None:
+    (tmp_path / "renders").mkdir()
+    save_rigs(ball_rigs(), tmp_path / "renders" / "ball.npz")
+    path = cached_photos(tmp_path, "ball")
+    fresh = vars(load_photos(path))
+    np.savez(path, **{n: array for n, array in fresh.items() if n != "front_depth"})
+    again = vars(load_photos(cached_photos(tmp_path, "ball")))
+    assert all((again[name] == array).all() for name, array in fresh.items())
+
+
 def test_recolouring_leaves_the_background_white() -> None:
     rgb = np.full((4, 4, 3), 255, np.uint8)
     rgb[1:3, 1:3] = (200, 40, 10)

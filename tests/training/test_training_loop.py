@@ -90,6 +90,7 @@ def test_a_new_run_sets_the_old_one_aside(tmp_path: Path) -> None:
     for steps in (LOG_EVERY_STEPS, 2 * LOG_EVERY_STEPS):
         line_loop(tmp_path, steps=steps).take_steps(draw)
     assert [entry["step"] for entry in log_of(tmp_path)] == [LOG_EVERY_STEPS, 2 * LOG_EVERY_STEPS]
+    assert sorted(path.name for path in tmp_path.glob("*_*")) == ["earlier_1", "state_100"]
     earlier = tmp_path / "earlier_1"
     assert [entry["step"] for entry in log_of(earlier)] == [LOG_EVERY_STEPS]
     assert len(list(tmp_path.glob("events.out.*"))) == 1

@@ -17,8 +17,8 @@ DEPTH_RANGE = (0.58, 1.82)
 """World units along the view axis: where that cube's inscribed sphere lies before every camera."""
 MAX_DENSITY = 80.0
 """Per world unit: what is inside is opaque within a few hundredths."""
-SMALLEST_ODDS = 1e-6
-"""That densities are told apart by."""
+SMALLEST_SHARE = 1e-6
+"""Of `MAX_DENSITY`: what is nearer to nothing or to all of it is taken for so much."""
 MIN_SHARE = 1e-4
 """Of a ray's light; the colours of samples that add less are not looked up."""
 SHARPNESS = 4.0
@@ -36,9 +36,9 @@ def density(inside_logit: Tensor, points: Tensor) -> Tensor:
     return MAX_DENSITY * (SHARPNESS * inside_logit).sigmoid() * in_sphere
 
 
-def inside_logit(density: Tensor) -> Tensor:
-    """The odds that `density` was made of, `(...)`; low ones outside the sphere."""
-    return torch.special.logit(density / MAX_DENSITY, eps=SMALLEST_ODDS) / SHARPNESS
+def inside_logit(absorption: Tensor) -> Tensor:
+    """The odds `(...)` that `density` made this of; low ones outside the sphere."""
+    return torch.special.logit(absorption / MAX_DENSITY, eps=SMALLEST_SHARE) / SHARPNESS
 
 
 def ray_samples(K: Tensor, size_px: int, num_samples: int) -> tuple[Tensor, float]:
