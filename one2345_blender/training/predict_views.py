@@ -28,7 +28,7 @@ from ..pipeline.view_schedule import (
 )
 from ..pipeline.zero123.image_conditioning import whiten_background
 from .training_loop import own_share
-from .view_data import RigReader, RigViews, read_split
+from .view_data import RigReader, RigViews, drawing_chances, read_split
 from .view_generator import ViewGenerator
 from .view_recipes import Sampling
 
@@ -118,11 +118,15 @@ def predict_near_views(generator: ViewGenerator, rigs: RigViews, sampling: Sampl
 def _unpredicted_rigs(data_dir: Path, output_dir: Path) -> Iterator[RigViews]:
     """The first rigs of objects that have no predictions yet, some at a time.
 
-    Some validation objects come first: the best state of the reconstruction is chosen by them.
+    Some validation objects come first: the best state of the reconstruction is chosen by them. The
+    others follow in an order that mixes the libraries as the trainings do: the time may end before
+    all are done.
     """
+    names = read_split(data_dir, "train")
+    waiting = np.random.default_rng(0).exponential(size=len(names)) / drawing_chances(names)
     parts = (
         own_share(read_split(data_dir, "val")[:NUM_VALIDATION_OBJECTS]),
-        own_share(read_split(data_dir, "train")),
+        own_share([names[index] for index in waiting.argsort()]),
     )
     for part in parts:
         missing = [name for name in part if not (output_dir / f"{name}.npz").is_file()]

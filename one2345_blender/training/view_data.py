@@ -69,10 +69,11 @@ def drawing_chances(asset_ids: Sequence[str]) -> np.ndarray:
     """
     collections = np.array([re.split("[-_]", asset_id)[0] for asset_id in asset_ids])
     names, counts = np.unique(collections, return_counts=True)
-    others = len(collections) - counts.max()
+    largest = counts.max(initial=0)
+    others = len(collections) - largest
     chances = np.ones(len(collections))
-    if 0 < others < counts.max():
-        chances[collections == names[counts.argmax()]] = 0.5 * others / counts.max()
+    if 0 < others < largest:
+        chances[collections == names[counts.argmax()]] = 0.5 * others / largest
     return chances / chances.sum()
 
 
