@@ -17,7 +17,7 @@ from ..pipeline.photo_evidence import PhotoEvidence
 from ..pipeline.pipeline_one2345 import One2345Pipeline
 from ..pipeline.view_schedule import NUM_STAGE1_VIEWS
 from ..training.cutouts import rgba_from_render
-from .attempts import PIPELINE, Attempt, Method, true_views, whole_pipeline
+from .attempts import PIPELINE, Attempt, Method, of_prepared, true_views, whole_pipeline
 from .truth import TrueObject
 
 ELEVATION_ERRORS_DEG = (-30, -20, -10, 0, 10, 20, 30)
@@ -84,15 +84,8 @@ def _reconstructed(
 ) -> Attempt:
     pipeline = predicted.pipeline
     photo, guessed, synthesised, elevation = predicted.of(truth)
-    _, _, side_px = photo.crop_box_px
-    attempt = Attempt(
-        mesh=None,
-        rgb=photo.rgb,
-        mask=photo.mask,
-        elevation_deg=elevation.elevation_deg,
-        world_from_mesh=side_px / len(truth.mask),
-        elevation=elevation,
-        views_rgb=synthesised.rgb[:NUM_STAGE1_VIEWS],
+    attempt = replace(
+        of_prepared(photo, elevation, truth), views_rgb=synthesised.rgb[:NUM_STAGE1_VIEWS]
     )
     try:
         mesh = pipeline.reconstruct(

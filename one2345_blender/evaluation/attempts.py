@@ -15,6 +15,7 @@ from ..contracts.errors import EmptySurfaceError
 from ..contracts.job import ElevationEstimate
 from ..contracts.mesh import ColoredMesh
 from ..contracts.progress import ignore_events
+from ..pipeline.foreground import ForegroundImage
 from ..pipeline.job_record import JobRecord
 from ..pipeline.lifting.radiance import VOLUME_HALF_SIDE, RadianceGrid, inside_logit
 from ..pipeline.meshing import zero_level_set
@@ -78,14 +79,9 @@ def whole_pipeline(
             output = pipeline(image, seed=seed, elevation_deg=given_deg, on_event=record)
         except EmptySurfaceError:
             return replace(_nothing(truth), seconds=record.total_seconds())
-        _, _, side_px = output.foreground.crop_box_px
-        return Attempt(
+        return replace(
+            of_prepared(output.foreground, output.elevation, truth),
             mesh=output.mesh,
-            rgb=output.foreground.rgb,
-            mask=output.foreground.mask,
-            elevation_deg=output.elevation.elevation_deg,
-            world_from_mesh=side_px / len(image),
-            elevation=output.elevation,
             seconds=record.total_seconds(),
             views_rgb=output.views.rgb[:NUM_STAGE1_VIEWS],
         )
@@ -117,18 +113,10 @@ def guess_alone(pipeline: One2345Pipeline) -> Method:
     """
 
     def lift(truth: TrueObject) -> Attempt:
-        image = rgba_from_render(truth.rgb[0], truth.mask)
-        photo = pipeline.prepare(image)
+        photo = pipeline.prepare(rgba_from_render(truth.rgb[0], truth.mask))
         guessed = pipeline.guess(photo)
         assert guessed is not None
-        attempt = Attempt(
-            mesh=None,
-            rgb=photo.rgb,
-            mask=photo.mask,
-            elevation_deg=guessed.elevation.elevation_deg,
-            world_from_mesh=photo.crop_box_px[2] / len(image),
-            elevation=guessed.elevation,
-        )
+        attempt = of_prepared(photo, guessed.elevation, truth)
         try:
             return replace(attempt, mesh=surface_at_even_odds(guessed.grid))
         except EmptySurfaceError:
@@ -169,6 +157,19 @@ def true_ellipsoid(truth: TrueObject) -> Attempt:
     """The ellipsoid of the true extents, in the input's mean colour."""
     given = _nothing(truth)
     return replace(given, mesh=ellipsoid(truth.world_from_box, _mean_color(given)))
+
+
+def of_prepared(photo: ForegroundImage, elevation: ElevationEstimate, truth: TrueObject) -> Attempt:
+    """No mesh yet, in the world of a method that prepared the input as a photo."""
+    _, _, side_px = photo.crop_box_px
+    return Attempt(
+        mesh=None,
+        rgb=photo.rgb,
+        mask=photo.mask,
+        elevation_deg=elevation.elevation_deg,
+        world_from_mesh=side_px / len(truth.mask),
+        elevation=elevation,
+    )
 
 
 def _nothing(truth: TrueObject) -> Attempt:

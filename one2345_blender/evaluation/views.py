@@ -7,15 +7,10 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-import torch
-
 from ..contracts.errors import OptionError
-from ..pipeline.model_cache import load_pipeline
-from ..training.validate_lifter import guessed_views
 from ..training.validate_views import VIEWS_BY_KIND, compare_views, validate_views
 from ..training.view_data import RigReader, read_split
-from ..training.view_recipes import Sampling
+from ..training.view_generator import ViewGenerator
 
 
 def main(argv: list[str]) -> None:
@@ -29,7 +24,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--steps", type=int, help="denoising steps; default: the preset's")
     parser.add_argument("--guidance-scale", type=float, help="default: the preset's")
     args = parser.parse_args(argv)
-    pipeline = load_pipeline(args.preset, torch.device("cpu"))
+    generator = ViewGenerator.of_preset(args.preset, args.data)
     names = read_split(args.data, args.part)[: args.objects]
     rigs = RigReader(args.data, names, rigs_per_asset=1).read_new()
     if not rigs.asset_ids:
@@ -37,17 +32,13 @@ def main(argv: list[str]) -> None:
             f"Nothing of the part {args.part!r} is rendered in {args.data}.",
             hint="Run `python -m one2345_blender.training renders`.",
         )
-    guesses = None
-    if pipeline.zero123.takes_guess:
-        lifting = pipeline.photo_lifter, pipeline.photo_elevation
-        guesses = np.stack([guessed_views(*lifting, rigs, r) for r in range(len(rigs.rgb))])
-    own = Sampling.of_preset(pipeline.config)
+    guesses, own = generator.guesses(rigs), generator.sampling
     sampling = replace(
         own,
         num_inference_steps=args.steps or own.num_inference_steps,
         guidance_scale=args.guidance_scale or own.guidance_scale,
     )
-    scores = validate_views(pipeline.zero123, guesses, rigs, args.sheet, sampling, VIEWS_BY_KIND)
+    scores = validate_views(generator.zero123, guesses, rigs, args.sheet, sampling, VIEWS_BY_KIND)
     print("| views | PSNR dB | silhouette IoU | input's PSNR dB | input's IoU |")
     print("|---|---|---|---|---|")
     _print_rows(scores)

@@ -26,7 +26,6 @@ from .model_card import write_model_card
 from .run_folder import PROGRESS_NAME
 from .validate_views import VIEWS_BY_KIND, validate_views
 from .view_data import RigReader, read_split
-from .view_encoders import ViewEncoders
 from .view_generator import TRAINED_TOGETHER, ViewGenerator
 from .view_recipes import Sampling
 
@@ -52,16 +51,14 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--grid-resolution", type=int, default=192)
     args = parser.parse_args(argv)
     pipeline = _joined(args.data, args.output, args.grid_resolution)
-    encoders = ViewEncoders(
-        vae=pipeline.vae, lifter=pipeline.photo_lifter, elevation=pipeline.photo_elevation, seed=0
-    )
+    generator = ViewGenerator.of_pipeline(pipeline)
     unseen = RigReader(args.data, read_split(args.data, "val"), rigs_per_asset=1).read_new()
     view_scores = validate_views(
-        pipeline.zero123,
-        encoders.guesses(unseen) if pipeline.zero123.takes_guess else None,
+        generator.zero123,
+        generator.guesses(unseen),
         unseen,
         args.data / "sheet_assembled.png",
-        Sampling.of_preset(pipeline.config),
+        generator.sampling,
         VIEWS_BY_KIND,
     )
     pipeline.to(torch.float16).save_pretrained(args.output, safe_serialization=True)
@@ -85,13 +82,14 @@ def _joined(data_dir: Path, preset_dir: Path, grid_resolution: int) -> One2345Pi
         networks |= dict(generator.zero123.components)
         sampling = generator.sampling
     for name, (kind, folder) in TRAINED.items():
-        if (data_dir / folder).parent.joinpath(PROGRESS_NAME).is_file():
-            if not (data_dir / folder).is_dir():
+        network_dir = data_dir / folder
+        if (network_dir.parent / PROGRESS_NAME).is_file():
+            if not network_dir.is_dir():
                 raise OptionError(
-                    f"The training in {(data_dir / folder).parent} has left no {folder} yet.",
+                    f"The training in {network_dir.parent} has left no {folder} yet.",
                     hint="Let it come to its end, or move its folder away.",
                 )
-            networks[name] = kind.from_pretrained(data_dir / folder)
+            networks[name] = kind.from_pretrained(network_dir)
     if missing := sorted({*TRAINED, *TRAINED_TOGETHER} - networks.keys()):
         raise OptionError(
             f"{preset_dir} is no preset yet, and of its networks {', '.join(missing)} were not "

@@ -23,7 +23,7 @@ from .reconstruction_data import depth_rig
 from .renders import RenderedRigs, load_rigs
 from .targets import DEPTH_TOLERANCE, DepthRig, free_space, unproject
 from .training_loop import Slot
-from .view_data import nothing_rendered, rendered
+from .view_data import nothing_rendered, rendered, without
 
 PHOTO_ELEVATIONS_DEG = (-20.0, 70.0)
 PHOTOS_PER_RIG = 4
@@ -86,31 +86,21 @@ def join_photos(parts: list[LiftingPhotos]) -> LiftingPhotos:
     return LiftingPhotos(**{n: np.concatenate([getattr(p, n) for p in parts]) for n in names})
 
 
-def cached_photos(data_dir: Path, asset_id: str) -> Path:
-    """The file with one object's photos, made from its renders where it is not there yet, or is
-    another version's."""
+def load_photos(data_dir: Path, asset_id: str) -> LiftingPhotos:
+    """One object's photos from `lifting`; made from its renders and kept there where they are not
+    there yet, or are another version's."""
     path = data_dir / "lifting" / f"{asset_id}.npz"
-    if not _holds_photos(path):
-        rigs = load_rigs(data_dir / "renders" / f"{asset_id}.npz")
-        rng = np.random.default_rng([*asset_id.encode()])
-        photos = join_photos([_photos_of_rig(rigs, rig, rng) for rig in range(len(rigs.rgb))])
-        path.parent.mkdir(exist_ok=True)
-        with atomic_write(path) as file:
-            np.savez(file, **vars(photos))
-    return path
-
-
-def _holds_photos(path: Path) -> bool:
-    if not path.is_file():
-        return False
-    with np.load(path, allow_pickle=False) as arrays:
-        return set(arrays.files) == set(LiftingPhotos.__dataclass_fields__)
-
-
-def load_photos(path: Path) -> LiftingPhotos:
-    """Read what `cached_photos` wrote."""
-    with np.load(path, allow_pickle=False) as arrays:
-        return LiftingPhotos(**arrays)
+    if path.is_file():
+        with np.load(path, allow_pickle=False) as arrays:
+            if set(arrays.files) == set(LiftingPhotos.__dataclass_fields__):
+                return LiftingPhotos(**arrays)
+    rigs = load_rigs(data_dir / "renders" / f"{asset_id}.npz")
+    rng = np.random.default_rng([*asset_id.encode()])
+    photos = join_photos([_photos_of_rig(rigs, rig, rng) for rig in range(len(rigs.rgb))])
+    path.parent.mkdir(exist_ok=True)
+    with atomic_write(path) as file:
+        np.savez(file, **vars(photos))
+    return photos
 
 
 class PhotoReader:
@@ -144,11 +134,11 @@ class PhotoReader:
     def read_new(self) -> list[LiftingPhotos]:
         """The photos of each object rendered since the last call."""
         new = rendered(self._data_dir, self._missing)
-        self._missing = [name for name in self._missing if name not in set(new)]
+        self._missing = without(self._missing, new)
         return [self._load(name) for name in new]
 
     def _load(self, asset_id: str) -> LiftingPhotos:
-        photos = load_photos(cached_photos(self._data_dir, asset_id))
+        photos = load_photos(self._data_dir, asset_id)
         kept = LiftingPhotos(**{name: array[self._kept] for name, array in vars(photos).items()})
         self.asset_ids += [asset_id] * len(kept.photo)
         return kept

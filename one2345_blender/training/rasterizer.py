@@ -225,7 +225,7 @@ class Rasterizer:
         depth = np.where(depth > 0.0, depth, np.float32(np.inf))
         # One (size, size) picture per sample of a pixel; adding these is far faster than reducing
         # over axes of length two.
-        offsets = [(row, column) for row in range(factor) for column in range(factor)]
+        offsets = list(np.ndindex(factor, factor))
         summed = reduce(np.add, (color[r::factor, c::factor].astype(np.uint16) for r, c in offsets))
         nearest = reduce(np.minimum, (depth[r::factor, c::factor] for r, c in offsets))
         samples = len(offsets)
@@ -251,10 +251,9 @@ class Rasterizer:
         factor = self._supersampling
         samples = np.frombuffer(self._normal.read(), np.float16).reshape(*depth.shape, 4)[::-1]
         normal = np.zeros((*nearest.shape, 3), np.float32)
-        for row in range(factor):
-            for column in range(factor):
-                is_nearest = (depth[row::factor, column::factor] == nearest) & np.isfinite(nearest)
-                normal[is_nearest] = samples[row::factor, column::factor, :3][is_nearest]
+        for row, column in np.ndindex(factor, factor):
+            is_nearest = depth[row::factor, column::factor] == nearest
+            normal[is_nearest] = samples[row::factor, column::factor, :3][is_nearest]
         return normal
 
     def _release_model(self) -> None:

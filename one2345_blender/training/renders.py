@@ -61,7 +61,10 @@ class Rig:
 
 
 def object_seed_text(asset_id: str) -> str:
-    """The `seed_text` that an object of the data set is rendered with."""
+    """The `seed_text` that an object of the data set is rendered with.
+
+    With another prefix all renders, and what was measured on them, would be others.
+    """
     return f"0/{asset_id}"
 
 

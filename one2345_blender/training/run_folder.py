@@ -59,6 +59,10 @@ class RunFolder:
             self._events.add_scalar(name, value, step)
         self._events.flush()
 
+    def holds(self, path: Path) -> bool:
+        """Whether a path lies in this folder."""
+        return path.resolve().is_relative_to(self.path.resolve())
+
     def start_anew(self) -> None:
         """Move all that an earlier run left to `earlier_N` in the folder."""
         if not any((self.path / name).is_file() for name in (LOG_NAME, PROGRESS_NAME)):

@@ -36,7 +36,7 @@ BATCH_SIZE = 16
 PEAK_LEARNING_RATE = 1e-3
 FURTHER_LEARNING_RATE = 5e-4
 """For a network that was trained before."""
-FRONT_WEIGHT, RELIEF_WEIGHT = 1.0, 3.0
+RELIEF_WEIGHT = 3.0
 COLOR_WEIGHT = 5.0
 VIEW_WEIGHT = 3.0
 """More makes fog of what is uncertain: it scores well, and hides the surface."""
@@ -176,16 +176,15 @@ class LiftingObjective(nn.Module):
             batch.photo_from_view, K.to(logit.device), OTHER_VIEW_SIZE_PX, NUM_RAY_SAMPLES
         )
         view = F.mse_loss(shown, batch.view)
-        losses = {
+        loss = front + RELIEF_WEIGHT * relief + inside + COLOR_WEIGHT * color + VIEW_WEIGHT * view
+        return {
+            "loss": loss,
             "front": front,
             "relief": relief,
             "inside": inside,
             "color": color,
             "view": view,
         }
-        weights = (FRONT_WEIGHT, RELIEF_WEIGHT, 1.0, COLOR_WEIGHT, VIEW_WEIGHT)
-        weighted = [w * part for w, part in zip(weights, losses.values(), strict=True)]
-        return {"loss": torch.stack(weighted).sum(), **losses}
 
 
 def _depth_errors(error: Tensor, is_front: Tensor) -> tuple[Tensor, Tensor]:
@@ -197,6 +196,5 @@ def _depth_errors(error: Tensor, is_front: Tensor) -> tuple[Tensor, Tensor]:
     """
     share = is_front / is_front.sum((1, 2, 3), keepdim=True).clamp_min(1.0)
     common = (share * error).sum((1, 2, 3), keepdim=True)
-    return (share * error.abs()).sum() / len(error), (share * (error - common).abs()).sum() / len(
-        error
-    )
+    front, relief = ((share * e.abs()).sum() / len(e) for e in (error, error - common))
+    return front, relief

@@ -20,6 +20,7 @@ import torch
 from diffusers.models.attention_processor import AttnProcessor2_0
 from torch import nn
 
+from ..contracts.errors import OptionError
 from ..pipeline.zero123.camera_projection import camera_condition
 from ..pipeline.zero123.image_conditioning import decode_latents, encode_tokens, images_from_rgb
 from ..pipeline.zero123.pipeline_zero123 import Zero123Pipeline
@@ -99,8 +100,16 @@ def train_views(
 
     Returns:
         The folder of the pipeline; with `start_from` that of a preset.
+
+    Raises:
+        OptionError: `start_from` lies in the run's folder, which a new run sets aside.
     """
     run = RunFolder(options.data / "views")
+    if start_from is not None and not options.resume and run.holds(start_from):
+        raise OptionError(
+            f"{start_from} lies in the run's own folder, and would be set aside with the last run.",
+            hint="Go on with --resume, or move it elsewhere first.",
+        )
     generator = (
         ViewGenerator.untrained(options.data, options.seed, recipe)
         if start_from is None

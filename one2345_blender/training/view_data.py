@@ -98,6 +98,12 @@ def rendered(data_dir: Path, asset_ids: list[str]) -> list[str]:
     return [name for name in asset_ids if (renders / f"{name}.npz").is_file()]
 
 
+def without(names: list[str], done: list[str]) -> list[str]:
+    """The names that are not done, in their order."""
+    is_done = set(done)
+    return [name for name in names if name not in is_done]
+
+
 def rendered_ids(data_dir: Path, part: str) -> list[str]:
     """The ids of one part of the split whose renders are there."""
     return rendered(data_dir, read_split(data_dir, part))
@@ -200,7 +206,7 @@ class RigReader:
     def read_new(self, *, max_assets: int | None = None) -> RigViews:
         """The rigs of objects rendered since the last call, at most `max_assets` of them."""
         present = rendered(self._data_dir, self._missing)[:max_assets]
-        self._missing = [a for a in self._missing if a not in set(present)]
+        self._missing = without(self._missing, present)
         rigs = [rig for asset_id in present for rig in self._read(asset_id)]
         if not rigs:
             return no_rigs()
@@ -224,13 +230,18 @@ class RigReader:
             viewpoints = method_viewpoints(float(elevations[rig]))
             azimuth_deg = np.array([v.azimuth_deg for v in viewpoints], np.float32)
             polar_deg = np.array([90.0 - v.elevation_deg for v in viewpoints], np.float32)
-            photo = 0 if rng is None else int(rng.integers(NUM_LEVEL_VIEWS))
-            picture, mask = views[rig, turned_rig(photo)], masks[rig, photo]
+            pictures, mask = views[rig], masks[rig]
             if rng is not None:
-                picture = random_colours(rng)(picture, masks[rig, turned_rig(photo)])
-            if rng is not None and rng.random() < 0.5:
-                picture, mask, azimuth_deg = picture[:, :, ::-1], mask[:, ::-1], -azimuth_deg
-            yield np.ascontiguousarray(picture), mask, azimuth_deg, polar_deg, asset_id
+                order = turned_rig(int(rng.integers(NUM_LEVEL_VIEWS)))
+                mask = mask[order]
+                pictures = random_colours(rng)(pictures[order], mask)
+                if rng.random() < 0.5:
+                    pictures, mask, azimuth_deg = (
+                        pictures[:, :, ::-1],
+                        mask[..., ::-1],
+                        -azimuth_deg,
+                    )
+            yield np.ascontiguousarray(pictures), mask[0], azimuth_deg, polar_deg, asset_id
 
 
 def turned_rig(photo: int) -> np.ndarray:

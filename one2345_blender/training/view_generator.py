@@ -90,17 +90,21 @@ class ViewGenerator:
         zero123 = preset.zero123
         size_px = zero123.unet.config.sample_size * zero123.pixels_per_latent
         require_rendered_size(data_dir, preset_dir, size_px)
+        return replace(cls.of_pipeline(preset, seed), preset_dir=preset_dir)
+
+    @classmethod
+    def of_pipeline(cls, pipeline: One2345Pipeline, seed: int = 0) -> ViewGenerator:
+        """The one of the whole method's networks."""
         return cls(
-            zero123=zero123,
+            zero123=pipeline.zero123,
             encoders=ViewEncoders(
-                vae=preset.vae,
-                lifter=preset.photo_lifter,
-                elevation=preset.photo_elevation,
+                vae=pipeline.vae,
+                lifter=pipeline.photo_lifter,
+                elevation=pipeline.photo_elevation,
                 seed=seed,
             ),
-            sampling=Sampling.of_preset(preset.config),
-            resynthesises_input=preset.config.resynthesises_input,
-            preset_dir=preset_dir,
+            sampling=Sampling.of_preset(pipeline.config),
+            resynthesises_input=pipeline.config.resynthesises_input,
         )
 
     def __post_init__(self) -> None:

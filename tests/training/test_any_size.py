@@ -176,6 +176,8 @@ def test_a_preset_that_takes_guesses_brings_its_lifter(data_dir: Path, tmp_path:
     assert at_once.default_steps(REFERENCE_SAMPLER, scale=2.0) == (1, 1)
     assert at_once.zero123.config.initial_noise_scale == 0.0
     assert ViewGenerator.trained(data_dir).sampling == ONE_STEP
+    with pytest.raises(OptionError, match="would be set aside"):
+        train_views.train_views(options, data_dir / "views" / "pipeline")
 
 
 def test_a_presets_lifter_is_trained_further(

@@ -269,12 +269,10 @@ def test_normals_of_a_sphere_point_away_from_its_middle(rasterizer, tmp_path) ->
     np.testing.assert_allclose(middles, np.tile(middles[0], (3, 1)), atol=0.01)
 
 
+@pytest.mark.usefixtures("rasterizer")
 def test_views_have_no_normals_unless_asked(tmp_path) -> None:
-    try:
-        with Rasterizer(32) as plain:
-            rigs = render_rigs(sphere(0.4), plain, num_rigs=1, seed_text="plain")
-    except EnvironmentMissingError as error:
-        pytest.skip(error.message)
+    with Rasterizer(32) as plain:
+        rigs = render_rigs(sphere(0.4), plain, num_rigs=1, seed_text="plain")
     assert rigs.normal is None
     save_rigs(rigs, tmp_path / "ball.npz")
     assert load_rigs(tmp_path / "ball.npz").normal is None

@@ -23,7 +23,6 @@ from one2345_blender.training.lifting_data import (
     NUM_DEPTHS,
     LiftingPhotos,
     PhotoReader,
-    cached_photos,
     draw_batch,
     join_photos,
     load_photos,
@@ -62,7 +61,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> LiftingPhotos:
     data_dir: Path = tmp_path_factory.mktemp("data")
     (data_dir / "renders").mkdir()
     save_rigs(ball_rigs(), data_dir / "renders" / "ball.npz")
-    return load_photos(cached_photos(data_dir, "ball"))
+    return load_photos(data_dir, "ball")
 
 
 def test_what_lies_behind_the_pixels_is_the_ball(photos: LiftingPhotos) -> None:
@@ -167,10 +166,10 @@ def test_the_reader_says_whose_photos_it_read(tmp_path: Path) -> None:
 def test_examples_of_another_version_are_made_anew(tmp_path: Path) -> None:
     (tmp_path / "renders").mkdir()
     save_rigs(ball_rigs(), tmp_path / "renders" / "ball.npz")
-    path = cached_photos(tmp_path, "ball")
-    fresh = vars(load_photos(path))
+    fresh = vars(load_photos(tmp_path, "ball"))
+    path = tmp_path / "lifting" / "ball.npz"
     np.savez(path, **{n: array for n, array in fresh.items() if n != "front_depth"})
-    again = vars(load_photos(cached_photos(tmp_path, "ball")))
+    again = vars(load_photos(tmp_path, "ball"))
     assert all((again[name] == array).all() for name, array in fresh.items())
 
 
