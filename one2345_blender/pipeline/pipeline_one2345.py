@@ -68,7 +68,7 @@ class One2345Pipeline(DiffusionPipeline):
         segmenter: Finds the object in pictures without alpha.
         photo_lifter, photo_elevation: Guess the object's volume and the camera's elevation from
             the photo, which a small Zero123 starts from; None for the published weights.
-        eta, drops_largest_timestep, initial_noise_scale: See `Zero123Pipeline`.
+        eta, drops_largest_timestep, initial_noise_scale, strength: See `Zero123Pipeline`.
         sampler: The one that is used unless a conversion names the other, see `SAMPLERS`.
         num_inference_steps_stage1, num_inference_steps_stage2, guidance_scale: The sampler's
             settings for the 8 views and for the near views (One-2-3-45, run.py:95).
@@ -107,6 +107,7 @@ class One2345Pipeline(DiffusionPipeline):
         eta: float = 1.0,
         drops_largest_timestep: bool = True,
         initial_noise_scale: float = 1.0,
+        strength: float = 1.0,
         sampler: str = REFERENCE_SAMPLER,
         num_inference_steps_stage1: int = 75,
         num_inference_steps_stage2: int = 50,
@@ -150,6 +151,7 @@ class One2345Pipeline(DiffusionPipeline):
             eta=eta,
             drops_largest_timestep=drops_largest_timestep,
             initial_noise_scale=initial_noise_scale,
+            strength=strength,
             sampler=sampler,
             num_inference_steps_stage1=num_inference_steps_stage1,
             num_inference_steps_stage2=num_inference_steps_stage2,
@@ -181,11 +183,7 @@ class One2345Pipeline(DiffusionPipeline):
             unet=self.unet,
             clip_camera_projection=self.clip_camera_projection,
             scheduler=self.scheduler,
-            eta=self.config.eta,
-            drops_largest_timestep=self.config.drops_largest_timestep,
-            initial_noise_scale=self.config.initial_noise_scale,
-            fast_guided_share=self.config.fast_guided_share,
-            fast_reuses_features=self.config.fast_reuses_features,
+            **{name: self.config[name] for name in Zero123Pipeline.OPTIONS},
         )
 
     def default_steps(self, sampler: str, scale: float = 1.0) -> tuple[int, int]:

@@ -67,6 +67,8 @@ class ReconstructionExample:
     """(Q,3) world."""
     surface_rgb: Tensor
     """(Q,3) sRGB 0..1."""
+    is_predicted: bool = False
+    """Whether the sources are the view generator's predictions."""
     rays: TargetRays | None = None
     """Of one stage-1 view, where rays are what is learnt from."""
 
@@ -118,6 +120,11 @@ def stage1_sources(rigs: RenderedRigs, rig: int) -> SourceViews:
         K=depths.K,
         reference_c2w=depths.c2w[0],
     )
+
+
+def without_photo(sources: SourceViews) -> SourceViews:
+    """All but the first view, which is the photo."""
+    return replace(sources, rgb=sources.rgb[1:], c2w=sources.c2w[1:])
 
 
 def target_rays(
@@ -220,10 +227,15 @@ class ReconstructionData:
                 views = photo_and_near_views(rigs, rig)
                 sources = source_views(views, float(rigs.elevation_deg[rig]), chosen)
             sources = _disturbed(sources, rng, generator)
+        if not self.recipe.sees_photo:
+            sources = without_photo(sources)
         sources = shrink(sources, self.image_size_px)
         if self.lifter is not None and rng.random() < GUESSED_SHARE:
             sources = replace(sources, guess=lifted_photo(self.lifter, rigs, rig))
-        example = self._with_targets(sources, depth_rig(rigs, rig), rigs.rgb[rig], generator)
+        example = replace(
+            self._with_targets(sources, depth_rig(rigs, rig), rigs.rgb[rig], generator),
+            is_predicted=use_predicted,
+        )
         if self.recipe.supervision == "rays":
             view = int(rng.integers(NUM_STAGE1_VIEWS))
             return replace(example, rays=target_rays(rigs, rig, view, NUM_RAYS, generator))

@@ -19,6 +19,8 @@ class ReconstructionRecipe:
     some; the others are true renders."""
     source_stage: Literal[1, 2] = 2
     """Sources are the 8 views of stage 1, or the photo and near views of stage 2."""
+    sees_photo: bool = True
+    """The photo is one of the sources; in the original only near views are."""
 
     def __post_init__(self) -> None:
         if self.source_stage == 1 and self.predicted_share > 0.0:
@@ -31,5 +33,6 @@ RECIPES = {
     "rays": ReconstructionRecipe(supervision="rays"),
     "true-views": ReconstructionRecipe(predicted_share=0.0),
     "predicted-views": ReconstructionRecipe(predicted_share=1.0),
+    "no-photo": ReconstructionRecipe(sees_photo=False),
     "stage-1-views": ReconstructionRecipe(predicted_share=0.0, source_stage=1),
 }

@@ -38,7 +38,9 @@ VOLUME_SIZE = 64
 SURFACE_SEARCH_STRIDE = 4
 COLOR_WEIGHT = 0.2
 INSIDE_WEIGHT = 2.0
-"""Of points inside the object: views that contradict each other would carve too much away."""
+"""Of points inside the object, where the sources are true views: disturbed ones contradict each
+other, and would carve too much away. Predicted ones often do not say what is inside; counted
+double, what is inside with a probability over one third would be."""
 
 
 def embedded_reconstructor(
@@ -84,7 +86,8 @@ class ReconstructionObjective(nn.Module):
         surface = frame.to_volume(example.surface_points)
         color = reconstructor.color(volume, surface, _normals(reconstructor, volume, surface))
         error = (sdf - example.sdf / frame.radius).abs()
-        weight = torch.where(example.sdf < 0, INSIDE_WEIGHT, 1.0)
+        inside_weight = 1.0 if example.is_predicted else INSIDE_WEIGHT
+        weight = torch.where(example.sdf < 0, inside_weight, 1.0)
         losses = {"sdf": (weight * error).mean(), "color": F.l1_loss(color, example.surface_rgb)}
         return {"loss": losses["sdf"] + COLOR_WEIGHT * losses["color"], **losses}
 
@@ -208,7 +211,7 @@ def train_reconstruction(
             names,
             run.path / "pictures",
             lifter,
-            source_stage=recipe.source_stage,
+            recipe=recipe,
         )
         scores = mean_scores(rows)
         judged = "predicted_iou" if "predicted_iou" in scores else "true_iou"

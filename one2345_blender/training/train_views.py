@@ -29,11 +29,11 @@ from .train_autoencoder import train_reader
 from .training_loop import Slot, TrainingLoop
 from .training_options import TrainingOptions, add_start_from, options_from, options_parser
 from .validate_views import validate_views
-from .view_data import RigReader, draw_pairs, read_split
+from .view_data import ANY_PAIRS, METHOD_PAIRS, RigReader, draw_pairs, read_split
 from .view_encoders import LatentRigs, join_latents
 from .view_generator import ViewGenerator
 from .view_networks import attend_step_by_step
-from .view_recipes import ONE_STEP, RECIPES, SHIPPED, ViewRecipe
+from .view_recipes import RECIPES, SHIPPED, ViewRecipe
 
 BATCH_SIZE = 16
 PEAK_LEARNING_RATE = 5e-4
@@ -115,8 +115,8 @@ def train_views(
         if start_from is None
         else ViewGenerator.of_preset(start_from, options.data, options.seed)
     )
-    if recipe.one_step_share > 0.0:
-        generator = generator.drawing(ONE_STEP)
+    if recipe.is_drawn_otherwise:
+        generator = generator.drawing(recipe.samplings[0])
     reader = train_reader(options)
     parts = [generator.encoders.encode(reader.read_first(max_assets=ASSETS_PER_READING))]
     while options.steps and (new := reader.read_new(max_assets=ASSETS_PER_READING)).asset_ids:
@@ -184,7 +184,8 @@ def draw_view_batch(
 
     The noise levels of a batch are spread evenly.
     """
-    pairs = draw_pairs(data.rigs, [slot.rng for slot in slots])
+    kinds = METHOD_PAIRS if recipe.offsets == "method" else ANY_PAIRS
+    pairs = draw_pairs(data.rigs, [slot.rng for slot in slots], kinds)
     clean = data.latents[pairs.rig, pairs.target].float()
     given = [data.latents[pairs.rig, pairs.condition]]
     if data.guesses is not None and recipe.takes_guess:
@@ -226,6 +227,7 @@ class ViewObjective(nn.Module):
         self.networks = networks
         self._scheduler = zero123.scheduler
         self._latent_scale = zero123.vae.config.scaling_factor
+        self._from_guess = recipe.samplings[0] if recipe.starts_from_guess else None
         self._decode = partial(decode_latents, zero123.vae) if recipe.learns_median else None
 
     def train_as_published(self) -> None:
@@ -242,9 +244,11 @@ class ViewObjective(nn.Module):
         scheduler, projection = self._scheduler, self.networks["clip_camera_projection"]
         unet = self.networks["unet"]
         num_train = scheduler.config.num_train_timesteps
-        timesteps = (batch.noise_level * num_train).long().clamp(max=num_train - 1)
+        highest = 1.0 if self._from_guess is None else self._from_guess.strength
+        timesteps = (batch.noise_level * highest * num_train).long().clamp(max=num_train - 1)
         clean = self._latent_scale * batch.clean
-        noisy = scheduler.add_noise(clean, batch.noise, timesteps)
+        noise = self._noise(clean, batch)
+        noisy = scheduler.add_noise(clean, noise, timesteps)
         condition = batch.condition * batch.keep[..., None, None]
         takes_camera = unet.config.class_embed_type == "projection"  # type: ignore[union-attr]
         camera = projection.camera_features(batch.camera) * batch.keep  # type: ignore[operator]
@@ -259,11 +263,11 @@ class ViewObjective(nn.Module):
         predicted = predicted.float()
         kind = scheduler.config.prediction_type
         if kind == "epsilon":
-            wanted = batch.noise
+            wanted = noise
         elif kind == "sample":
             wanted = clean
         else:
-            wanted = scheduler.get_velocity(clean, batch.noise, timesteps)
+            wanted = scheduler.get_velocity(clean, noise, timesteps)
         if self._decode is None:
             return {"loss": (predicted - wanted).square().mean()}
         one_step = batch.is_one_step
@@ -276,6 +280,20 @@ class ViewObjective(nn.Module):
         if not one_step.all():
             loss = loss + (predicted - wanted)[~one_step].square().mean()
         return {"loss": loss, "latents": latents, "pixels": pixels}
+
+    def _noise(self, clean: torch.Tensor, batch: ViewBatch) -> torch.Tensor:
+        """The noise that leads from `clean` latents to where sampling starts: noise alone, or the
+        noised latents of the guess. Then it has the guess's errors as its mean, and DDIM's way back
+        takes them away as it does the noise (a bridge as in arXiv 2303.11435, without its own
+        schedule)."""
+        sampling = self._from_guess
+        if sampling is None:
+            return batch.noise
+        _, guess = (self._latent_scale * batch.condition).chunk(2, dim=1)
+        num_train = self._scheduler.config.num_train_timesteps
+        kept = self._scheduler.alphas_cumprod[int(sampling.strength * num_train) - 1].to(clean)
+        error = (kept / (1.0 - kept)).sqrt() * (guess - clean)
+        return sampling.initial_noise_scale * batch.noise + error
 
 
 def _validate(generator: ViewGenerator, data_dir: Path, sheet_path: Path) -> dict[str, Any] | None:

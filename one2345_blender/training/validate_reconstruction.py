@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -28,7 +27,9 @@ from .reconstruction_data import (
     photo_and_near_views,
     source_views,
     stage1_sources,
+    without_photo,
 )
+from .reconstruction_recipes import SHIPPED, ReconstructionRecipe
 from .renders import load_rigs
 from .splat_preview import splat_views
 from .targets import TRUNCATION, SdfTarget
@@ -48,14 +49,14 @@ def validate(
     pictures_dir: Path,
     lifter: PhotoLifter | None = None,
     *,
-    source_stage: Literal[1, 2] = 2,
+    recipe: ReconstructionRecipe = SHIPPED,
 ) -> list[dict[str, float]]:
     """Scores of each object's first rig, from true sources and, if there are any, predicted ones.
 
-    Sources are those of stage 2, or the true ones of stage 1 alone; predicted ones have the
-    `lifter`'s guess beside them. Keys: `true_sdf_l1` (world units), `true_iou` (occupancy at 64^3);
-    `predicted_...` likewise. One picture per object: true views, then the mesh from true, then from
-    predicted sources.
+    Sources are those of the recipe, true ones alone where these are the views of stage 1; predicted
+    ones have the `lifter`'s guess beside them. Keys: `true_sdf_l1` (world units), `true_iou`
+    (occupancy at 64^3); `predicted_...` likewise. One picture per object: true views, then the mesh
+    from true, then from predicted sources.
     """
     pictures_dir.mkdir(parents=True, exist_ok=True)
     rows = []
@@ -63,12 +64,12 @@ def validate(
         rigs = load_rigs(data_dir / "renders" / f"{asset_id}.npz")
         elevation_deg = float(rigs.elevation_deg[0])
         target = SdfTarget(depth_rig(rigs, 0), torch.Generator().manual_seed(0))
-        if source_stage == 1:
+        if recipe.source_stage == 1:
             sources = {"true": stage1_sources(rigs, 0)}
         else:
             sources = {"true": source_views(photo_and_near_views(rigs, 0), elevation_deg)}
         predicted = data_dir / "predicted" / f"{asset_id}.npz"
-        if predicted.is_file() and source_stage == 2:
+        if predicted.is_file() and recipe.source_stage == 2:
             with np.load(predicted) as arrays:
                 near = np.concatenate([rigs.rgb[0, :1], arrays["rgb"][0]])
             guess = None if lifter is None else lifted_photo(lifter, rigs, 0)
@@ -76,6 +77,8 @@ def validate(
         row: dict[str, float] = {}
         pictures = [rigs.rgb[0, list(SHOWN_VIEWS)]]
         for kind, views in sources.items():
+            if not recipe.sees_photo:
+                views = without_photo(views)
             volume = _encode(reconstructor, views)
             for name, value in _scores(reconstructor, volume, target).items():
                 row[f"{kind}_{name}"] = value

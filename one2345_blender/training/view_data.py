@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -23,9 +23,10 @@ from .recolouring import random_colours
 from .renders import rendered_size_px
 
 NUM_VIEWS = NUM_STAGE1_VIEWS * (1 + len(NEAR_OFFSETS))
-PAIR_KINDS = ("stage1", "near")
-PAIR_KIND_WEIGHTS = (0.6, 0.4)
-"""How often each kind of pair is drawn."""
+METHOD_PAIRS = {"stage1": 0.6, "near": 0.4}
+"""How often each kind of pair is drawn: those that the method asks for."""
+ANY_PAIRS = {"any": 1.0}
+"""All between two views of a rig, as in the original."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -282,9 +283,11 @@ def pair_table(kind: str, num_views: int) -> np.ndarray:
     """The `(P, 2)` condition and target views of one kind, of rigs with `num_views` views.
 
     `stage1`: from the photo to the level and tilted views; `near`: from each stage-1 view to its
-    own near views.
+    own near views; `any`: from each to each other.
     """
-    if kind == "stage1":
+    if kind == "any":
+        pairs = [(c, t) for c in range(num_views) for t in range(num_views) if c != t]
+    elif kind == "stage1":
         pairs = [(0, target) for target in range(NUM_STAGE1_VIEWS)]
     else:
         near = num_views // NUM_STAGE1_VIEWS - 1
@@ -296,10 +299,14 @@ def pair_table(kind: str, num_views: int) -> np.ndarray:
     return np.array(pairs)
 
 
-def draw_pairs(rigs: RigViews, rngs: Sequence[np.random.Generator]) -> ViewPairs:
-    """A random pair for each generator, its kind weighted by `PAIR_KIND_WEIGHTS`."""
-    tables = [pair_table(kind, rigs.rgb.shape[1]) for kind in PAIR_KINDS]
-    kinds = [tables[rng.choice(len(tables), p=PAIR_KIND_WEIGHTS)] for rng in rngs]
+def draw_pairs(
+    rigs: RigViews,
+    rngs: Sequence[np.random.Generator],
+    kind_weights: Mapping[str, float] = METHOD_PAIRS,
+) -> ViewPairs:
+    """A random pair for each generator, its kind weighted by `kind_weights`."""
+    tables = [pair_table(kind, rigs.rgb.shape[1]) for kind in kind_weights]
+    kinds = [tables[rng.choice(len(tables), p=list(kind_weights.values()))] for rng in rngs]
     pairs = np.stack(
         [table[rng.integers(len(table))] for table, rng in zip(kinds, rngs, strict=True)]
     )

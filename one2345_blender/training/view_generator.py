@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from ..contracts.errors import OptionError
 from ..contracts.job_folder import atomic_write
 from ..pipeline.model_cache import load_pipeline
 from ..pipeline.pipeline_one2345 import One2345Pipeline
@@ -21,7 +22,7 @@ from .training_loop import accelerator
 from .view_data import RigViews, require_rendered_size, view_size_px
 from .view_encoders import ViewEncoders
 from .view_networks import new_scheduler, new_view_networks
-from .view_recipes import ONE_STEP, SHIPPED, Sampling, ViewRecipe
+from .view_recipes import SHIPPED, Sampling, ViewRecipe
 
 TRAINED_TOGETHER = ("unet", "image_encoder", "clip_camera_projection")
 
@@ -49,6 +50,7 @@ class ViewGenerator:
             eta=0.0,
             drops_largest_timestep=recipe.samplings[0].drops_largest_timestep,
             initial_noise_scale=recipe.samplings[0].initial_noise_scale,
+            strength=recipe.samplings[0].strength,
             **new_view_networks(view_size_px(data_dir), recipe),
         )
         return cls(
@@ -66,15 +68,10 @@ class ViewGenerator:
         if index["_class_name"] == One2345Pipeline.__name__:
             return cls.of_preset(folder, data_dir)
         zero123 = Zero123Pipeline.from_pretrained(folder)
-        noise_scale = zero123.config.initial_noise_scale
         return cls(
             zero123=zero123,
             encoders=ViewEncoders.trained(data_dir, seed=0),
-            sampling=(
-                replace(SHIPPED.samplings[0], initial_noise_scale=noise_scale)
-                if noise_scale
-                else ONE_STEP
-            ),
+            sampling=Sampling.of_zero123(zero123.config),
             resynthesises_input=False,
         )
 
@@ -121,9 +118,19 @@ class ViewGenerator:
         return nn.ModuleDict({name: getattr(self.zero123, name) for name in TRAINED_TOGETHER})
 
     def drawing(self, sampling: Sampling) -> ViewGenerator:
-        """The same networks, whose views are drawn otherwise from now on."""
+        """The same networks, whose views are drawn otherwise from now on.
+
+        Raises:
+            OptionError: From a guess that this Zero123 does not take.
+        """
+        if sampling.strength < 1.0 and not self.zero123.takes_guess:
+            raise OptionError(
+                "This Zero123 takes no guess of its views, to draw them from.",
+                hint="Choose another recipe.",
+            )
         self.zero123.register_to_config(
             initial_noise_scale=sampling.initial_noise_scale,
+            strength=sampling.strength,
             drops_largest_timestep=sampling.drops_largest_timestep,
         )
         return replace(self, sampling=sampling)
@@ -145,7 +152,7 @@ class ViewGenerator:
             shutil.copytree(self.preset_dir, folder, ignore=others, dirs_exist_ok=True)
         for name in TRAINED_TOGETHER:
             getattr(self.zero123, name).save_pretrained(folder / name)
-        if self.sampling == ONE_STEP:
-            index = json.loads((folder / MODEL_INDEX).read_text(encoding="utf-8"))
+        index = json.loads((folder / MODEL_INDEX).read_text(encoding="utf-8"))
+        if self.sampling != Sampling.of_preset(index):
             with atomic_write(folder / MODEL_INDEX) as file:
-                file.write(json.dumps(index | ONE_STEP.in_preset(), indent=2).encode())
+                file.write(json.dumps(index | self.sampling.in_preset(), indent=2).encode())

@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,6 +15,7 @@ class Sampling:
     num_inference_steps: int
     guidance_scale: float
     initial_noise_scale: float
+    strength: float = 1.0
     drops_largest_timestep: bool = False
 
     @classmethod
@@ -24,8 +25,17 @@ class Sampling:
             num_inference_steps=config["num_inference_steps_stage1"],
             guidance_scale=config["guidance_scale"],
             initial_noise_scale=config["initial_noise_scale"],
+            strength=config.get("strength", 1.0),
             drops_largest_timestep=config["drops_largest_timestep"],
         )
+
+    @classmethod
+    def of_zero123(cls, config: Mapping[str, Any]) -> Sampling:
+        """The recipes' one for a Zero123 that starts from so much noise on so much of a guess."""
+        starts = config["initial_noise_scale"], config["strength"]
+        known = (GUIDED, FROM_GUESS, ONE_STEP)
+        same = [way for way in known if (way.initial_noise_scale, way.strength) == starts]
+        return same[0] if same else replace(GUIDED, initial_noise_scale=starts[0])
 
     def in_preset(self) -> dict[str, Any]:
         """As `model_index.json` says it, of both stages the same."""
@@ -34,11 +44,17 @@ class Sampling:
             "num_inference_steps_stage2": self.num_inference_steps,
             "guidance_scale": self.guidance_scale,
             "initial_noise_scale": self.initial_noise_scale,
+            "strength": self.strength,
             "drops_largest_timestep": self.drops_largest_timestep,
         }
 
 
+GUIDED = Sampling(num_inference_steps=8, guidance_scale=2.0, initial_noise_scale=0.5)
+UNGUIDED = Sampling(num_inference_steps=4, guidance_scale=1.0, initial_noise_scale=0.5)
 ONE_STEP = Sampling(num_inference_steps=1, guidance_scale=1.0, initial_noise_scale=0.0)
+FROM_GUESS = Sampling(
+    num_inference_steps=4, guidance_scale=1.0, initial_noise_scale=0.5, strength=0.25
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,10 +69,14 @@ class ViewRecipe:
     learns_median: bool = False
     """Of what is learnt in one step absolute errors count, of the decoded picture beside its
     latents: the median of what may be there has an outline where the mean has fog."""
+    starts_from_guess: bool = False
+    """Noise leads from a view to its guess and no further, and views are drawn from there."""
     takes_guess: bool = True
     """The lifter's guess of the wanted view comes in beside the photo."""
     sees_patches: bool = True
     """Cross-attention has the image encoder's patch tokens beside the one of the original."""
+    offsets: Literal["method", "any"] = "method"
+    """Which camera offsets are learnt: those that the method asks for, or all between two views."""
     camera_at_every_level: bool = True
     """The camera is in the time embedding, too."""
 
@@ -66,14 +86,18 @@ class ViewRecipe:
 
         Whoever predicts the noise must be given all of it.
         """
-        noise = 1.0 if self.predicts == "epsilon" else 0.5
-        guided, unguided = (
-            Sampling(num_inference_steps=n, guidance_scale=g, initial_noise_scale=noise)
-            for n, g in ((8, 2.0), (4, 1.0))
-        )
-        one_step = (ONE_STEP,) if self.one_step_share > 0.0 else ()
-        denoising = (guided, unguided) if self.one_step_share < 1.0 else ()
-        return (*one_step, *denoising)
+        if self.starts_from_guess:
+            return (FROM_GUESS,)
+        noise = 1.0 if self.predicts == "epsilon" else GUIDED.initial_noise_scale
+        denoising = [replace(way, initial_noise_scale=noise) for way in (GUIDED, UNGUIDED)]
+        if self.one_step_share == 0.0:
+            return tuple(denoising)
+        return (ONE_STEP, *denoising) if self.one_step_share < 1.0 else (ONE_STEP,)
+
+    @property
+    def is_drawn_otherwise(self) -> bool:
+        """Whether what is learnt needs views to be drawn as `samplings` says."""
+        return self.starts_from_guess or self.one_step_share > 0.0
 
 
 SHIPPED = ViewRecipe()
@@ -83,7 +107,9 @@ RECIPES = {
     "picture": ViewRecipe(predicts="sample"),
     "one-step": ViewRecipe(one_step_share=1.0),
     "one-step-median": ViewRecipe(one_step_share=1.0, learns_median=True),
+    "from-guess": ViewRecipe(starts_from_guess=True),
     "both": ViewRecipe(one_step_share=0.75),
+    "any-offset": ViewRecipe(offsets="any"),
     "no-guess": ViewRecipe(takes_guess=False),
     "no-patches": ViewRecipe(sees_patches=False),
     "camera-in-one-token": ViewRecipe(camera_at_every_level=False),

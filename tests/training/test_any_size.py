@@ -39,7 +39,7 @@ from one2345_blender.training.training_options import TrainingOptions
 from one2345_blender.training.training_record import TrainedNetwork, Training
 from one2345_blender.training.view_data import view_size_px
 from one2345_blender.training.view_generator import ViewGenerator
-from one2345_blender.training.view_recipes import ONE_STEP, RECIPES
+from one2345_blender.training.view_recipes import FROM_GUESS, ONE_STEP, RECIPES
 
 REPOSITORY = Path(__file__).parents[2]
 CPU = torch.device("cpu")
@@ -176,8 +176,22 @@ def test_a_preset_that_takes_guesses_brings_its_lifter(data_dir: Path, tmp_path:
     assert at_once.default_steps(REFERENCE_SAMPLER, scale=2.0) == (1, 1)
     assert at_once.zero123.config.initial_noise_scale == 0.0
     assert ViewGenerator.trained(data_dir).sampling == ONE_STEP
+    train_views.train_views(options, preset, RECIPES["from-guess"])
+    from_guess = load_pipeline(data_dir / "views" / "pipeline", CPU)
+    assert from_guess.zero123.config.strength == FROM_GUESS.strength
+    assert ViewGenerator.trained(data_dir).sampling == FROM_GUESS
     with pytest.raises(OptionError, match="would be set aside"):
         train_views.train_views(options, data_dir / "views" / "pipeline")
+
+
+def test_views_start_from_a_guess_only_where_there_is_one(data_dir: Path, published: Path) -> None:
+    options = TrainingOptions(data=data_dir, steps=1, batch_size=2)
+    with pytest.raises(OptionError, match="takes no guess"):
+        train_views.train_views(options, published, RECIPES["from-guess"])
+    networks = load_pipeline(published, CPU).zero123.components
+    for strength in (0.5, 0.0, 1.5):
+        with pytest.raises(OptionError, match=f"strength: .* got {strength:g}"):
+            Zero123Pipeline(**networks, strength=strength)
 
 
 def test_a_presets_lifter_is_trained_further(

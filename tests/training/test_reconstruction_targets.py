@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -137,7 +138,12 @@ def test_rays_meet_the_pixels_they_are_of() -> None:
 
 @pytest.mark.parametrize(
     ("recipe", "measure", "num_steps"),
-    [("depth", "sdf", 12), ("rays", "color", 24), ("stage-1-views", "sdf", 12)],
+    [
+        ("depth", "sdf", 12),
+        ("rays", "color", 24),
+        ("no-photo", "sdf", 12),
+        ("stage-1-views", "sdf", 12),
+    ],
 )
 def test_network_learns_from_an_example(
     tmp_path: Path, recipe: str, measure: str, num_steps: int
@@ -154,7 +160,7 @@ def test_network_learns_from_an_example(
         recipe=RECIPES[recipe],
     )
     drawn = data.draw((5, 5), np.random.default_rng(0))
-    assert len(drawn.sources.rgb) == (8 if recipe == "stage-1-views" else 6)
+    assert len(drawn.sources.rgb) == {"stage-1-views": 8, "no-photo": 5}.get(recipe, 6)
     reconstructor = embedded_reconstructor(16, 32)
     history = learn(
         ReconstructionObjective(reconstructor, RECIPES[recipe]),
@@ -165,6 +171,28 @@ def test_network_learns_from_an_example(
     )
     errors = [losses[measure] for losses in history]
     assert np.mean(errors[-3:]) < 0.8 * np.mean(errors[:3])
+
+
+def test_what_predicted_views_do_not_say_is_not_weighed_towards_inside(tmp_path: Path) -> None:
+    (tmp_path / "renders").mkdir()
+    save_rigs(sphere_renders(), tmp_path / "renders" / "ball.npz")
+    data = ReconstructionData(
+        tmp_path, ["ball"], image_size_px=32, num_points=600, num_surface_points=32
+    )
+    true = data.draw((5, 5), np.random.default_rng(0))
+    assert not true.is_predicted
+    (tmp_path / "predicted").mkdir()
+    np.savez(tmp_path / "predicted" / "ball.npz", rgb=sphere_renders().rgb[:1, 8:])
+    drawn = [data.draw((5, 5), np.random.default_rng(seed)) for seed in range(8)]
+    assert {example.is_predicted for example in drawn} == {True, False}
+    objective = ReconstructionObjective(embedded_reconstructor(16, 32))
+    inside = true.sdf < 0
+    only = replace(true, points=true.points[inside], sdf=true.sdf[inside])
+    losses = [
+        float(objective([replace(only, is_predicted=predicted)])["sdf"].detach())
+        for predicted in (False, True)
+    ]
+    assert losses[0] == pytest.approx(2.0 * losses[1])
 
 
 def test_corners_that_no_view_shows_are_outside() -> None:

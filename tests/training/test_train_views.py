@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch import nn
 from training_steps import learn, slots
 
 from one2345_blender.contracts.errors import OptionError
+from one2345_blender.contracts.job import SAMPLERS
 from one2345_blender.pipeline.view_schedule import (
     LEVEL_OFFSETS,
     NEAR_OFFSETS,
@@ -36,9 +38,12 @@ from one2345_blender.training.validate_views import (
     validate_views,
 )
 from one2345_blender.training.view_data import (
+    ANY_PAIRS,
+    METHOD_PAIRS,
     NUM_VIEWS,
     RigReader,
     RigViews,
+    draw_pairs,
     drawing_chances,
     join_rigs,
     no_rigs,
@@ -92,6 +97,7 @@ def untrained_zero123(recipe: ViewRecipe) -> Zero123Pipeline:
         eta=0.0,
         drops_largest_timestep=False,
         initial_noise_scale=recipe.samplings[0].initial_noise_scale,
+        strength=recipe.samplings[0].strength,
         **new_view_networks(VIEW_SIZE_PX, recipe),
     )
 
@@ -191,6 +197,17 @@ def test_near_pairs_are_the_offsets_of_the_method(rigs: RigViews) -> None:
     assert offsets == wanted * 8
 
 
+def test_any_offset_is_learnt_where_that_is_asked(rigs: RigViews) -> None:
+    rngs = [np.random.default_rng(seed) for seed in range(400)]
+    of_method, of_any = (draw_pairs(rigs, rngs, kinds) for kinds in (METHOD_PAIRS, ANY_PAIRS))
+    assert (of_method.condition < 8).all() and (of_any.condition >= 8).any()
+    assert (of_any.condition != of_any.target).all()
+    batch = draw_view_batch(latents_of(rigs), slots(400), RECIPES["any-offset"])
+    assert len(batch.camera.unique(dim=0)) > len(
+        draw_view_batch(latents_of(rigs), slots(400)).camera.unique(dim=0)
+    )
+
+
 def test_normalised_latents_change_nothing_but_their_statistics() -> None:
     torch.manual_seed(0)
     vae = new_autoencoder(VIEW_SIZE_PX).eval()
@@ -225,8 +242,9 @@ def test_views_learn(name: str, rigs: RigViews) -> None:
     assert min(losses["loss"] for losses in history[-3:]) < 0.9 * history[0]["loss"]
 
 
+@pytest.mark.parametrize("sampler", SAMPLERS)
 @pytest.mark.parametrize("name", RECIPES)
-def test_what_is_learnt_is_what_is_drawn(name: str, rigs: RigViews) -> None:
+def test_what_is_learnt_is_what_is_drawn(name: str, sampler: str) -> None:
     """A network that predicts without error, whatever it predicts, draws the wanted picture."""
     recipe = RECIPES[name]
     zero123 = untrained_zero123(recipe)
@@ -240,7 +258,8 @@ def test_what_is_learnt_is_what_is_drawn(name: str, rigs: RigViews) -> None:
         return {"epsilon": noise, "sample": drawn, "v_prediction": velocity}[recipe.predicts]
 
     zero123.predict = perfect
-    condition = ViewCondition(latents=clean, context=clean, class_labels=None)
+    photo_and_guess = torch.randn_like(torch.cat([clean, clean], dim=1))
+    condition = ViewCondition(latents=photo_and_guess, context=clean, class_labels=None)
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(clean.shape, generator=generator)
     for sampling in recipe.samplings:
@@ -250,8 +269,36 @@ def test_what_is_learnt_is_what_is_drawn(name: str, rigs: RigViews) -> None:
             generator=generator,
             num_inference_steps=sampling.num_inference_steps,
             guidance_scale=sampling.guidance_scale,
+            sampler=sampler,
         )
         torch.testing.assert_close(drawn, clean, atol=1e-2, rtol=0.0)
+
+
+def test_views_are_drawn_from_where_the_noise_of_the_training_leads(rigs: RigViews) -> None:
+    """The noisiest latents that are learnt from are the guess's, as sampling noises them."""
+    recipe = RECIPES["from-guess"]
+    zero123 = untrained_zero123(recipe)
+    data = replace(latents_of(rigs), guesses=torch.randn_like(latents_of(rigs).latents))
+    batch = draw_view_batch(data, slots(4), recipe)
+    batch = replace(batch, noise_level=torch.full((4,), 0.9999))
+    seen: list[torch.Tensor] = []
+    zero123.unet.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].float()))
+    networks = nn.ModuleDict({name: getattr(zero123, name) for name in TRAINED_TOGETHER})
+    ViewObjective(networks, zero123, recipe)(batch)
+    zero123.denoise(
+        recipe.samplings[0].initial_noise_scale * batch.noise,
+        ViewCondition(
+            latents=batch.condition,
+            context=torch.zeros(4, 1, zero123.unet.config.cross_attention_dim),
+            class_labels=torch.zeros(4, zero123.unet.config.projection_class_embeddings_input_dim),
+        ),
+        generator=torch.Generator(),
+        num_inference_steps=recipe.samplings[0].num_inference_steps,
+        guidance_scale=1.0,
+    )
+    learnt, drawn, *_ = (given[:, :LATENT_CHANNELS] for given in seen)
+    torch.testing.assert_close(learnt, drawn, atol=1e-4, rtol=1e-4)
+    assert len(seen) == 1 + recipe.samplings[0].num_inference_steps
 
 
 def test_no_library_rules_the_mixture() -> None:

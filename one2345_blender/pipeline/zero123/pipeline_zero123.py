@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -76,6 +76,8 @@ class Zero123Pipeline(DiffusionPipeline):
         initial_noise_scale: Deviation of the noise that sampling starts from; 1 in the original.
             Less gives a weak network's views more likely outlines, nearer to the mean of what it
             would draw; 0 belongs to networks that have learnt this mean, and draw it in one step.
+        strength: Share of the noise schedule that sampling goes through. 1 starts from noise alone,
+            as the original; less from that much noise on the guess of each view (arXiv 2108.01073).
         fast_guided_share: The share of the fast sampler's steps, the first ones, that are guided;
             the others need half as many evaluations.
         fast_reuses_features: Whether every second step of the fast sampler evaluates the UNet's
@@ -83,6 +85,14 @@ class Zero123Pipeline(DiffusionPipeline):
     """
 
     model_cpu_offload_seq = "image_encoder->clip_camera_projection->unet->vae"
+    OPTIONS: ClassVar = (
+        "eta",
+        "drops_largest_timestep",
+        "initial_noise_scale",
+        "strength",
+        "fast_guided_share",
+        "fast_reuses_features",
+    )
 
     def __init__(
         self,
@@ -94,6 +104,7 @@ class Zero123Pipeline(DiffusionPipeline):
         eta: float = 1.0,
         drops_largest_timestep: bool = True,
         initial_noise_scale: float = 1.0,
+        strength: float = 1.0,
         fast_guided_share: float = GUIDED_SHARE,
         fast_reuses_features: bool = False,
     ) -> None:
@@ -109,9 +120,16 @@ class Zero123Pipeline(DiffusionPipeline):
             eta=eta,
             drops_largest_timestep=drops_largest_timestep,
             initial_noise_scale=initial_noise_scale,
+            strength=strength,
             fast_guided_share=fast_guided_share,
             fast_reuses_features=fast_reuses_features,
         )
+        if not 0.0 < strength <= 1.0 or (strength < 1.0 and not self.takes_guess):
+            raise OptionError(
+                f"strength: expected more than 0 and at most 1, and 1 for a UNet that takes no "
+                f"first guess, got {strength:g}.",
+                hint="Correct it in the preset's model_index.json.",
+            )
         if clip_camera_projection.patch_proj is None:
             fold_one_token_attention(unet)
 
@@ -269,22 +287,27 @@ class Zero123Pipeline(DiffusionPipeline):
         sampler: str = REFERENCE_SAMPLER,
         on_step: Callable[[int, int], None] | None = None,
     ) -> torch.Tensor:
-        """Denoise `latents` `(B, C, h, w)`, which is unit noise, to latents in the scaled space.
+        """Denoise `latents` `(B, C, h, w)`, which is noise, to latents in the scaled space.
 
         Latents, noise, guidance and the scheduler's steps are float32 whatever the networks are, as
         the latents are under the original's autocast.
         """
         scheduler, guided_share, predict = self.scheduler, 1.0, self.predict
+        whole_schedule = round(num_inference_steps / self.config.strength)
         if sampler == FAST_SAMPLER:
-            scheduler = fast_solver(self.scheduler, num_inference_steps)
+            scheduler = fast_solver(self.scheduler, whole_schedule)
             guided_share = self.config.fast_guided_share
             if self.config.fast_reuses_features:
                 predict = partial(predict, unet=FeatureReuse(self.unet))
         else:
             set_timesteps(
-                scheduler, num_inference_steps, drops_largest=self.config.drops_largest_timestep
+                scheduler, whole_schedule, drops_largest=self.config.drops_largest_timestep
             )
-        timesteps = scheduler.timesteps
+        timesteps = scheduler.timesteps[whole_schedule - num_inference_steps :]
+        if self.config.strength < 1.0:
+            _, guess = condition.latents.chunk(2, dim=1)
+            scaled_guess = self.vae.config.scaling_factor * guess.float()
+            latents = self.scheduler.add_noise(scaled_guess, latents, timesteps[:1])
         num_guided = 0 if guidance_scale == 1.0 else math.ceil(guided_share * len(timesteps))
         doubled = condition.with_unconditional()
         for step, timestep in enumerate(timesteps):
