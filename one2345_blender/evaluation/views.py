@@ -11,6 +11,7 @@ from ..contracts.errors import OptionError
 from ..training.validate_views import VIEWS_BY_KIND, compare_views, validate_views
 from ..training.view_data import RigReader, read_split
 from ..training.view_generator import ViewGenerator
+from ..training.view_recipes import SAMPLINGS
 
 
 def main(argv: list[str]) -> None:
@@ -21,10 +22,15 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--part", default="val", help="of the split")
     parser.add_argument("--objects", type=int, default=24, help="at most so many")
     parser.add_argument("--sheet", type=Path, default=Path("out/views_sheet.png"))
+    parser.add_argument(
+        "--sampling", choices=SAMPLINGS, help="how views are drawn; default: the preset's way"
+    )
     parser.add_argument("--steps", type=int, help="denoising steps; default: the preset's")
     parser.add_argument("--guidance-scale", type=float, help="default: the preset's")
     args = parser.parse_args(argv)
     generator = ViewGenerator.of_preset(args.preset, args.data)
+    if args.sampling:
+        generator = generator.drawing(SAMPLINGS[args.sampling])
     names = read_split(args.data, args.part)[: args.objects]
     rigs = RigReader(args.data, names, rigs_per_asset=1).read_new()
     if not rigs.asset_ids:

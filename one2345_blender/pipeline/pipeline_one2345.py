@@ -199,7 +199,8 @@ class One2345Pipeline(DiffusionPipeline):
         else:
             steps = config.num_inference_steps_stage1, config.num_inference_steps_stage2
             fewest = fewest_steps(drops_largest=config.drops_largest_timestep)
-        most = self.scheduler.config.num_train_timesteps if config.initial_noise_scale else 1
+        most = int(config.strength * self.scheduler.config.num_train_timesteps)
+        most = most if config.initial_noise_scale else 1
         stage1, stage2 = (min(max(round(scale * number), fewest), most) for number in steps)
         return stage1, stage2
 

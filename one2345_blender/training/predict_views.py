@@ -30,7 +30,7 @@ from ..pipeline.zero123.image_conditioning import whiten_background
 from .training_loop import own_share
 from .view_data import RigReader, RigViews, drawing_chances, read_split
 from .view_generator import ViewGenerator
-from .view_recipes import Sampling
+from .view_recipes import SAMPLINGS, Sampling
 
 OBJECTS_PER_BATCH = 4
 NUM_VALIDATION_OBJECTS = 8
@@ -44,7 +44,10 @@ def main(argv: list[str]) -> None:
         "--preset", type=Path, help="its Zero123 in place of the one that was trained in the data"
     )
     parser.add_argument("--minutes", type=float, required=True, help="stop after so long")
-    parser.add_argument("--steps", type=int, help="default: as the Zero123 is used")
+    parser.add_argument(
+        "--sampling", choices=SAMPLINGS, help="how views are drawn; default: as the Zero123 is used"
+    )
+    parser.add_argument("--steps", type=int, help="default: the same")
     parser.add_argument("--guidance-scale", type=float, help="default: the same")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads")
     args = parser.parse_args(argv)
@@ -54,6 +57,8 @@ def main(argv: list[str]) -> None:
         if args.preset
         else ViewGenerator.trained(args.data)
     )
+    if args.sampling:
+        generator = generator.drawing(SAMPLINGS[args.sampling])
     sampling = generator.sampling
     if args.steps:
         sampling = replace(sampling, num_inference_steps=args.steps)

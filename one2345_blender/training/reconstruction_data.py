@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Examples for the reconstruction network: source views, points and colours of one rig.
 
-The sources are the photo and the method's 32 near views, or the 8 of stage 1. These are either true
+The sources are the photo (unless the recipe leaves it out) and the method's 32 near views, or the 8
+of stage 1. These are either true
 renders, disturbed so that they look like predicted ones, or the view generator's own predictions.
 The targets are always the true renders.
 """

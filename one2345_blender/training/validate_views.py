@@ -44,7 +44,7 @@ def validate_views(
         guesses: `(R, V, H, W, 3)` uint8 for all views of the rigs, where it takes first guesses.
         rigs: Unseen objects.
         sheet_path: The contact sheet: per row the input, then each render beside its prediction.
-        sampling: Steps and guidance; the initial noise is the pipeline's.
+        sampling: Steps and guidance; where sampling starts is the pipeline's.
         kinds: Which views, by kind.
 
     Returns:

@@ -37,6 +37,8 @@ class ViewGenerator:
     """How its views are drawn."""
     resynthesises_input: bool
     """See `One2345Pipeline`."""
+    is_drawn_otherwise: bool = False
+    """Whether `sampling` is another than the preset's."""
     preset_dir: Path | None = None
     """The preset's folder that it is from; None: it was trained here, or is to be."""
 
@@ -126,14 +128,14 @@ class ViewGenerator:
         if sampling.strength < 1.0 and not self.zero123.takes_guess:
             raise OptionError(
                 "This Zero123 takes no guess of its views, to draw them from.",
-                hint="Choose another recipe.",
+                hint="Choose another way to draw its views, or another recipe.",
             )
         self.zero123.register_to_config(
             initial_noise_scale=sampling.initial_noise_scale,
             strength=sampling.strength,
             drops_largest_timestep=sampling.drops_largest_timestep,
         )
-        return replace(self, sampling=sampling)
+        return replace(self, sampling=sampling, is_drawn_otherwise=True)
 
     @property
     def is_published(self) -> bool:
@@ -152,7 +154,7 @@ class ViewGenerator:
             shutil.copytree(self.preset_dir, folder, ignore=others, dirs_exist_ok=True)
         for name in TRAINED_TOGETHER:
             getattr(self.zero123, name).save_pretrained(folder / name)
-        index = json.loads((folder / MODEL_INDEX).read_text(encoding="utf-8"))
-        if self.sampling != Sampling.of_preset(index):
+        if self.is_drawn_otherwise:
+            index = json.loads((folder / MODEL_INDEX).read_text(encoding="utf-8"))
             with atomic_write(folder / MODEL_INDEX) as file:
                 file.write(json.dumps(index | self.sampling.in_preset(), indent=2).encode())

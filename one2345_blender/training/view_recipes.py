@@ -31,17 +31,20 @@ class Sampling:
 
     @classmethod
     def of_zero123(cls, config: Mapping[str, Any]) -> Sampling:
-        """The recipes' one for a Zero123 that starts from so much noise on so much of a guess."""
+        """The recipes' one for a Zero123 that starts with so much noise, there in the schedule."""
         starts = config["initial_noise_scale"], config["strength"]
-        known = (GUIDED, FROM_GUESS, ONE_STEP)
-        same = [way for way in known if (way.initial_noise_scale, way.strength) == starts]
-        return same[0] if same else replace(GUIDED, initial_noise_scale=starts[0])
+        same = [s for s in SAMPLINGS.values() if (s.initial_noise_scale, s.strength) == starts]
+        return (
+            same[0] if same else replace(GUIDED, initial_noise_scale=starts[0], strength=starts[1])
+        )
 
     def in_preset(self) -> dict[str, Any]:
-        """As `model_index.json` says it, of both stages the same."""
+        """As `model_index.json` says it, of both stages and samplers the same."""
         return {
             "num_inference_steps_stage1": self.num_inference_steps,
             "num_inference_steps_stage2": self.num_inference_steps,
+            "fast_steps_stage1": self.num_inference_steps,
+            "fast_steps_stage2": self.num_inference_steps,
             "guidance_scale": self.guidance_scale,
             "initial_noise_scale": self.initial_noise_scale,
             "strength": self.strength,
@@ -53,8 +56,14 @@ GUIDED = Sampling(num_inference_steps=8, guidance_scale=2.0, initial_noise_scale
 UNGUIDED = Sampling(num_inference_steps=4, guidance_scale=1.0, initial_noise_scale=0.5)
 ONE_STEP = Sampling(num_inference_steps=1, guidance_scale=1.0, initial_noise_scale=0.0)
 FROM_GUESS = Sampling(
-    num_inference_steps=4, guidance_scale=1.0, initial_noise_scale=0.5, strength=0.25
+    num_inference_steps=4, guidance_scale=1.0, initial_noise_scale=0.5, strength=0.5
 )
+SAMPLINGS = {
+    "guided": GUIDED,
+    "unguided": UNGUIDED,
+    "one-step": ONE_STEP,
+    "from-guess": FROM_GUESS,
+}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -79,6 +79,10 @@ def test_views_scores_what_zero123_draws_and_what_was_guessed(crate_set, tmp_pat
     assert all(0.0 <= float(row[2]) <= 1.0 for row in rows[2:])
     assert [row[3:] for row in rows[2:7]] == [row[3:] for row in rows[7:]]
     assert sheet.is_file()
+    views.main([*arguments, "--sampling", "from-guess"])
+    from_guess = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines()]
+    assert [row[1] for row in from_guess[2:7]] != [row[1] for row in rows[2:7]]
+    assert from_guess[7:] == rows[7:]
     with pytest.raises(OptionError, match="no part 'far'"):
         views.main([*arguments, "--part", "far"])
 

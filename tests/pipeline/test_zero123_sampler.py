@@ -27,6 +27,7 @@ from one2345_blender.pipeline.zero123.image_conditioning import images_from_rgb
 from one2345_blender.pipeline.zero123.network_configs import ORIGINAL_SCHEDULER
 from one2345_blender.pipeline.zero123.pipeline_zero123 import Zero123Pipeline
 from one2345_blender.pipeline.zero123.timesteps import fewest_steps, set_timesteps
+from one2345_blender.training.view_networks import new_scheduler
 
 SIZE_PX = 16
 GUIDANCE_SCALE = 3.0
@@ -110,6 +111,16 @@ def test_a_step_is_left_when_the_largest_is_dropped() -> None:
             scheduler, fewest_steps(drops_largest=drops_largest), drops_largest=drops_largest
         )
         assert len(scheduler.timesteps) == 1
+
+
+def test_all_timesteps_are_the_schedules() -> None:
+    scheduler = new_scheduler()
+    for num_steps in (1, 4, 122, 206, 999, 1000):
+        set_timesteps(scheduler, num_steps, drops_largest=False)
+        assert len(scheduler.timesteps) == num_steps
+        assert scheduler.timesteps.min() >= 0 and scheduler.timesteps[0] == 999
+    with pytest.raises(OptionError, match=r"1000 timesteps.*1001"):
+        set_timesteps(scheduler, 1001, drops_largest=False)
 
 
 def test_step_noise_equals_the_original(golden: dict[str, np.ndarray]) -> None:

@@ -19,6 +19,7 @@ from one2345_blender.training.framing import VIEW_SIZE_PX
 from one2345_blender.training.model_card import CARD_NAME
 from one2345_blender.training.run_folder import LOG_NAME, PROGRESS_NAME
 from one2345_blender.training.training_record import read_record
+from one2345_blender.training.view_recipes import UNGUIDED, Sampling
 
 CPU = torch.device("cpu")
 
@@ -40,9 +41,9 @@ def test_a_trained_lifter_joins_the_preset(tmp_path: Path) -> None:
     assemble.main(["--data", str(data), "--output", str(preset)])
 
     after = load_pipeline(preset, CPU)
+    assert after.config == before.config
     bias = after.photo_lifter.unet.conv_out.bias - before.photo_lifter.unet.conv_out.bias
     torch.testing.assert_close(bias.float(), torch.full_like(bias, 0.25).float(), atol=2e-3, rtol=0)
-    assert after.config == before.config
     assert torch.equal(after.unet.conv_in.weight, before.unet.conv_in.weight)
     record = read_record(preset)
     assert record["lifter"].trainings[:-1] == record_before["lifter"].trainings
@@ -52,3 +53,10 @@ def test_a_trained_lifter_joins_the_preset(tmp_path: Path) -> None:
     card = (preset / CARD_NAME).read_text(encoding="utf-8")
     assert " + 90 | " in card and "**Gate " in card and "| over 45 degrees | " in card
     assert "_name_or_path" not in (preset / "photo_lifter" / "config.json").read_text()
+
+    (run / PROGRESS_NAME).unlink()
+    assemble.main(["--data", str(data), "--output", str(preset), "--sampling", "unguided"])
+    unguided = load_pipeline(preset, CPU)
+    assert Sampling.of_preset(unguided.config) == UNGUIDED
+    assert unguided.zero123.config.strength == 1.0
+    assert read_record(preset) == record

@@ -63,7 +63,13 @@ from one2345_blender.training.view_networks import (
     new_view_networks,
     normalise_latents,
 )
-from one2345_blender.training.view_recipes import ONE_STEP, RECIPES, ViewRecipe
+from one2345_blender.training.view_recipes import (
+    FROM_GUESS,
+    ONE_STEP,
+    RECIPES,
+    Sampling,
+    ViewRecipe,
+)
 
 ELEVATION_DEG = 40.0
 LATENT_SIZE = VIEW_SIZE_PX // PIXELS_PER_LATENT
@@ -274,7 +280,11 @@ def test_what_is_learnt_is_what_is_drawn(name: str, sampler: str) -> None:
         torch.testing.assert_close(drawn, clean, atol=1e-2, rtol=0.0)
 
 
-def test_views_are_drawn_from_where_the_noise_of_the_training_leads(rigs: RigViews) -> None:
+@pytest.mark.parametrize("guidance_scale", [1.0, 2.0])
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_views_are_drawn_from_where_the_noise_of_the_training_leads(
+    sampler: str, guidance_scale: float, rigs: RigViews
+) -> None:
     """The noisiest latents that are learnt from are the guess's, as sampling noises them."""
     recipe = RECIPES["from-guess"]
     zero123 = untrained_zero123(recipe)
@@ -285,6 +295,7 @@ def test_views_are_drawn_from_where_the_noise_of_the_training_leads(rigs: RigVie
     zero123.unet.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].float()))
     networks = nn.ModuleDict({name: getattr(zero123, name) for name in TRAINED_TOGETHER})
     ViewObjective(networks, zero123, recipe)(batch)
+    steps_done: list[tuple[int, int]] = []
     zero123.denoise(
         recipe.samplings[0].initial_noise_scale * batch.noise,
         ViewCondition(
@@ -293,12 +304,25 @@ def test_views_are_drawn_from_where_the_noise_of_the_training_leads(rigs: RigVie
             class_labels=torch.zeros(4, zero123.unet.config.projection_class_embeddings_input_dim),
         ),
         generator=torch.Generator(),
-        num_inference_steps=recipe.samplings[0].num_inference_steps,
-        guidance_scale=1.0,
+        num_inference_steps=4,
+        guidance_scale=guidance_scale,
+        sampler=sampler,
+        on_step=lambda step, steps: steps_done.append((step, steps)),
     )
-    learnt, drawn, *_ = (given[:, :LATENT_CHANNELS] for given in seen)
+    learnt, drawn, *_ = (given[-4:, :LATENT_CHANNELS] for given in seen)
     torch.testing.assert_close(learnt, drawn, atol=1e-4, rtol=1e-4)
-    assert len(seen) == 1 + recipe.samplings[0].num_inference_steps
+    assert len(seen[1]) == (4 if guidance_scale == 1.0 else 8)
+    assert steps_done == [(step, 4) for step in (1, 2, 3, 4)] and len(seen) == 1 + 4
+
+
+def test_how_views_are_drawn_is_known_of_any_preset() -> None:
+    config = FROM_GUESS.in_preset()
+    assert Sampling.of_preset(config) == FROM_GUESS
+    del config["strength"]  # as presets had it until 0.1.0
+    assert Sampling.of_preset(config) == replace(FROM_GUESS, strength=1.0)
+    for starts in ((0.5, 0.5), (0.5, 1.0), (0.0, 1.0), (0.3, 0.25)):
+        found = Sampling.of_zero123({"initial_noise_scale": starts[0], "strength": starts[1]})
+        assert (found.initial_noise_scale, found.strength) == starts
 
 
 def test_no_library_rules_the_mixture() -> None:

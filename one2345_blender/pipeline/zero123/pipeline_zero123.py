@@ -77,7 +77,8 @@ class Zero123Pipeline(DiffusionPipeline):
             Less gives a weak network's views more likely outlines, nearer to the mean of what it
             would draw; 0 belongs to networks that have learnt this mean, and draw it in one step.
         strength: Share of the noise schedule that sampling goes through. 1 starts from noise alone,
-            as the original; less from that much noise on the guess of each view (arXiv 2108.01073).
+            as the original; less from the guess of each view under the noise of that place in the
+            schedule (arXiv 2108.01073), times `initial_noise_scale`. Steps are those taken.
         fast_guided_share: The share of the fast sampler's steps, the first ones, that are guided;
             the others need half as many evaluations.
         fast_reuses_features: Whether every second step of the fast sampler evaluates the UNet's
@@ -124,10 +125,11 @@ class Zero123Pipeline(DiffusionPipeline):
             fast_guided_share=fast_guided_share,
             fast_reuses_features=fast_reuses_features,
         )
-        if not 0.0 < strength <= 1.0 or (strength < 1.0 and not self.takes_guess):
+        needs_all = drops_largest_timestep or not self.takes_guess
+        if not 0.0 < strength <= 1.0 or (strength < 1.0 and needs_all):
             raise OptionError(
-                f"strength: expected more than 0 and at most 1, and 1 for a UNet that takes no "
-                f"first guess, got {strength:g}.",
+                "strength: expected more than 0 and at most 1, and 1 where no first guess is taken "
+                f"or the largest timestep is dropped, got {strength:g}.",
                 hint="Correct it in the preset's model_index.json.",
             )
         if clip_camera_projection.patch_proj is None:
@@ -295,7 +297,9 @@ class Zero123Pipeline(DiffusionPipeline):
         scheduler, guided_share, predict = self.scheduler, 1.0, self.predict
         whole_schedule = round(num_inference_steps / self.config.strength)
         if sampler == FAST_SAMPLER:
-            scheduler = fast_solver(self.scheduler, whole_schedule)
+            scheduler = fast_solver(
+                self.scheduler, whole_schedule, starts_in_noise=self.config.strength == 1.0
+            )
             guided_share = self.config.fast_guided_share
             if self.config.fast_reuses_features:
                 predict = partial(predict, unet=FeatureReuse(self.unet))

@@ -22,8 +22,16 @@ def set_timesteps(
             largest (One-2-3-45, ldm/models/diffusion/ddim.py:136).
 
     Raises:
-        OptionError: Nothing would be left but the noise that sampling starts from.
+        OptionError: Nothing would be left but the noise that sampling starts from, or there are
+            not so many timesteps.
     """
+    num_train = scheduler.config.num_train_timesteps
+    if num_inference_steps > num_train:
+        raise OptionError(
+            f"num_inference_steps: the whole schedule has {num_train} timesteps, and this asks for "
+            f"{num_inference_steps} of them.",
+            hint="Take fewer steps.",
+        )
     fewest = fewest_steps(drops_largest=drops_largest)
     if num_inference_steps < fewest:
         raise OptionError(
@@ -33,8 +41,9 @@ def set_timesteps(
         )
     scheduler.set_timesteps(num_inference_steps)
     if not drops_largest:
+        # for some numbers diffusers' trailing spacing rounds to one more, below zero
+        scheduler.timesteps = scheduler.timesteps[:num_inference_steps]
         return
-    num_train = scheduler.config.num_train_timesteps
     ascending = torch.arange(0, num_train, num_train // num_inference_steps)
     scheduler.timesteps = (ascending[:-1] + scheduler.config.steps_offset).flip(0)
 
