@@ -81,7 +81,7 @@ def main(argv: list[str]) -> None:
         metavar="S1,S2",
         help="one more row: the reference sampler with the original's noise, eta 1",
     )
-    parser.add_argument("--initial-noise-scale", type=float, help="default: the preset's")
+    parser.add_argument("--initial-noise-scale", type=float, default=1.0)
     parser.add_argument(
         "--fast",
         nargs="+",
@@ -92,8 +92,7 @@ def main(argv: list[str]) -> None:
     )
     args = parser.parse_args(argv)
     pipeline = ModelCache().get(args.preset, "cpu")
-    if args.initial_noise_scale is not None:
-        pipeline.register_to_config(initial_noise_scale=args.initial_noise_scale)
+    pipeline.register_to_config(initial_noise_scale=args.initial_noise_scale)
     settings = [
         Setting(sampler=REFERENCE_SAMPLER, steps=(args.reference_steps,) * 2),
         *([noisy_setting(args.noisy_reference)] if args.noisy_reference else []),

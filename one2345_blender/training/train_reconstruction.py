@@ -123,6 +123,13 @@ def reconstruction_parser(command: str, description: str | None) -> argparse.Arg
     add_start_from(
         parser, "train the network of this preset's folder further, in the sizes that it has"
     )
+    parser.add_argument(
+        "--export-share",
+        type=float,
+        default=1.0,
+        help="validate and export the mean of the weights started from and the trained ones, which "
+        "have so much of it (arXiv 2109.01903)",
+    )
     parser.add_argument("--volume-size", type=int, help="voxels per axis in training, 64")
     parser.add_argument("--image-size", type=int, help="px, in training; the renders'")
     parser.add_argument("--export-volume-size", type=int, help="voxels per axis in use, 64")
@@ -157,11 +164,18 @@ def train_reconstruction(
         The last scores, see `validate`; none where no validation object is rendered.
 
     Raises:
-        OptionError: The sizes do not go together, or nothing is rendered yet.
+        OptionError: The sizes do not go together, nothing is rendered yet, or there are no weights
+            to take a mean with.
         CheckpointError: The preset has no such network, or it is not whole.
     """
     run = RunFolder(run_dir)
     size_px = view_size_px(options.data)
+    if not 0.0 < args.export_share <= 1.0 or (args.export_share < 1.0 and not args.start_from):
+        raise OptionError(
+            "--export-share: expected more than 0 and at most 1, and 1 for a new network, got "
+            f"{args.export_share:g}.",
+            hint="Give --start-from PRESET_DIR with it.",
+        )
     if args.start_from is None:
         reconstructor, in_use = _new_networks(args, size_px)
         lifter_dir = options.data / "lifter" / "photo_lifter"
@@ -204,7 +218,14 @@ def train_reconstruction(
         if not names:
             return
         exported = copy.deepcopy(in_use).to(reconstructor.device).eval()
-        exported.load_state_dict(averaged.reconstructor.state_dict())
+        trained, before = averaged.reconstructor.state_dict(), exported.state_dict()
+        share = args.export_share
+        exported.load_state_dict(
+            {
+                name: torch.lerp(before[name], w, share) if w.is_floating_point() else w
+                for name, w in trained.items()
+            }
+        )
         rows = validate(
             exported,
             options.data,
@@ -214,8 +235,8 @@ def train_reconstruction(
             recipe=recipe,
         )
         scores = mean_scores(rows)
-        judged = "predicted_iou" if "predicted_iou" in scores else "true_iou"
-        is_better = scores[judged] > best.get(judged, 0.0)
+        judged = "predicted_sdf_l1" if "predicted_sdf_l1" in scores else "true_sdf_l1"
+        is_better = scores[judged] < best.get(judged, float("inf"))
         if is_better:
             best = scores
             if export_dir is not None:

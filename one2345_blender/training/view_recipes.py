@@ -39,12 +39,10 @@ class Sampling:
         )
 
     def in_preset(self) -> dict[str, Any]:
-        """As `model_index.json` says it, of both stages and samplers the same."""
+        """As `model_index.json` says it, of both stages the same."""
         return {
             "num_inference_steps_stage1": self.num_inference_steps,
             "num_inference_steps_stage2": self.num_inference_steps,
-            "fast_steps_stage1": self.num_inference_steps,
-            "fast_steps_stage2": self.num_inference_steps,
             "guidance_scale": self.guidance_scale,
             "initial_noise_scale": self.initial_noise_scale,
             "strength": self.strength,

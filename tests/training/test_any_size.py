@@ -153,11 +153,26 @@ def test_views_of_a_preset_are_predicted_and_reconstructed(data_dir: Path, publi
     log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     assert log[-1]["exported"]
     for score in log[-1]["validation"]:
-        log[-1]["validation"][score] = 1.0
+        log[-1]["validation"][score] = 0.0
     (run / "log.jsonl").write_text("\n".join(json.dumps(entry) for entry in log) + "\n")
     train_reconstruction.main([*arguments, "--steps=3", "--batch-size=2", "--resume"])
     best = load_reconstruction(export).state_dict()
     assert all(torch.equal(value, best[name]) for name, value in after.state_dict().items())
+    halfway = ["--run", str(data_dir / "halfway"), "--export-share=0.5", "--learning-rate=0.1"]
+    train_reconstruction.main([*arguments, "--steps=1", *halfway])
+    average = load_file(data_dir / "halfway" / "state_1" / "averaged.safetensors")
+    mean = load_reconstruction(export).state_dict()
+    for name, value in before.state_dict().items():
+        if not value.is_floating_point():
+            continue
+        torch.testing.assert_close(
+            mean[name].float(),
+            (value.float() + average[f"reconstructor.{name}"].float()) / 2,
+            atol=2e-3,
+            rtol=2e-3,
+        )
+    with pytest.raises(OptionError, match="export-share"):
+        train_reconstruction.main([*preset, "--steps=1", "--no-guess", "--export-share=0.5"])
     with pytest.raises(OptionError, match="comes with its sizes"):
         train_reconstruction.main([*arguments, "--steps=2", "--volume-size=16"])
 
