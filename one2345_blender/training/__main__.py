@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 
 from .command_table import run_command
+from .process_group import part_together
 
 COMMANDS = {
     "assets": ("assets_command", "choose the 3D models, write their manifest and attribution"),
@@ -28,14 +29,9 @@ COMMANDS = {
 
 
 def main() -> int:
-    """One command; then the processes of a group part together: one that leaves the others, or
-    exits with the group's threads running, may be aborted."""
+    """One command, in as many processes as it was started in."""
     status = run_command("one2345_blender.training", COMMANDS, sys.argv[1:])
-    distributed = sys.modules.get("torch.distributed")
-    if distributed is not None and distributed.is_available() and distributed.is_initialized():
-        if status == 0:  # others may wait elsewhere for one that failed
-            distributed.barrier()
-        distributed.destroy_process_group()
+    part_together(is_done=status == 0)
     return status
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from one2345_blender.training.process_group import part_together
 from one2345_blender.training.run_folder import RunFolder
 from one2345_blender.training.training_loop import Slot, TrainingLoop
 from one2345_blender.training.training_options import TrainingOptions
@@ -58,3 +59,4 @@ if __name__ == "__main__":
     line_loop(
         Path(sys.argv[1]), steps=int(sys.argv[2]), resume=sys.argv[3:] == ["resume"]
     ).take_steps(draw)
+    part_together(is_done=True)
