@@ -17,7 +17,12 @@ from ..contracts.mesh import ColoredMesh
 from ..contracts.progress import ignore_events
 from ..pipeline.foreground import ForegroundImage
 from ..pipeline.job_record import JobRecord
-from ..pipeline.lifting.radiance import VOLUME_HALF_SIDE, RadianceGrid, inside_logit
+from ..pipeline.lifting.radiance import (
+    SURFACE_LOGIT,
+    VOLUME_HALF_SIDE,
+    RadianceGrid,
+    inside_logit,
+)
 from ..pipeline.meshing import zero_level_set
 from ..pipeline.pipeline_one2345 import One2345Pipeline
 from ..pipeline.silhouette import Silhouette
@@ -106,7 +111,7 @@ def true_views(pipeline: One2345Pipeline, chosen: Callable[[PosedImages], PosedI
 
 
 def guess_alone(pipeline: One2345Pipeline) -> Method:
-    """What the photo is lifted to, at even odds: no views of it, no reconstruction.
+    """The surface of what the photo is lifted to: no views of it, no reconstruction.
 
     Args:
         pipeline: Of a preset that has networks for it.
@@ -118,20 +123,20 @@ def guess_alone(pipeline: One2345Pipeline) -> Method:
         assert guessed is not None
         attempt = of_prepared(photo, guessed.elevation, truth)
         try:
-            return replace(attempt, mesh=surface_at_even_odds(guessed.grid))
+            return replace(attempt, mesh=guessed_surface(guessed.grid))
         except EmptySurfaceError:
             return attempt
 
     return lift
 
 
-def surface_at_even_odds(grid: RadianceGrid) -> ColoredMesh:
+def guessed_surface(grid: RadianceGrid) -> ColoredMesh:
     """The surface of a lifted volume, in its colours.
 
     Raises:
         EmptySurfaceError: It has none.
     """
-    nodes, faces = zero_level_set(-inside_logit(grid.density).cpu().numpy())
+    nodes, faces = zero_level_set(SURFACE_LOGIT - inside_logit(grid.density).cpu().numpy())
     vertices = VOLUME_HALF_SIDE * nodes
     _, rgb = grid.at(torch.from_numpy(vertices).to(grid.rgb))
     opaque = torch.ones_like(rgb[:1])

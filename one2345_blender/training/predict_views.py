@@ -82,6 +82,9 @@ def main(argv: list[str]) -> None:
 def predict_near_views(generator: ViewGenerator, rigs: RigViews, sampling: Sampling) -> np.ndarray:
     """The 32 near views of several objects, through both stages as the method does it.
 
+    Their cameras are the true ones, where an estimate would turn the guesses away from them. In use
+    views, guess and mesh stand by the same estimate, however wrong.
+
     Args:
         generator: Trained.
         rigs: View 0 of each is the photo; their other views are not looked at.
@@ -91,7 +94,7 @@ def predict_near_views(generator: ViewGenerator, rigs: RigViews, sampling: Sampl
         `(R, 32, H, W, 3)` uint8, view by view.
     """
 
-    guesses = generator.guesses(rigs)
+    guesses = generator.guesses(rigs, knows_elevation=True)
 
     def synthesise(rgb: np.ndarray, views: slice, offsets: list, stage: str) -> np.ndarray:
         guess_rgb = None if guesses is None else guesses[:, views].reshape(-1, *rgb.shape[1:])

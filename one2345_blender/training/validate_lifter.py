@@ -47,10 +47,21 @@ def validate_lifter(
 
 
 def guessed_views(
-    lifter: PhotoLifter, elevation: PhotoElevation, rigs: RigViews, rig: int
+    lifter: PhotoLifter,
+    elevation: PhotoElevation,
+    rigs: RigViews,
+    rig: int,
+    *,
+    knows_elevation: bool,
 ) -> np.ndarray:
-    """What the lifter shows of one rig's photo in all its views, `(V, H, W, 3)` uint8."""
-    guessed = guess_object(lifter, elevation, rigs.rgb[rig, 0], rigs.photo_mask[rig] / 255.0)
+    """What the lifter shows of one rig's photo in all its views, `(V, H, W, 3)` uint8.
+
+    Args:
+        knows_elevation: The photo's elevation is the rig's; otherwise it is estimated, as in use.
+    """
+    known_deg = 90.0 - float(rigs.polar_deg[rig, 0]) if knows_elevation else None
+    mask = rigs.photo_mask[rig] / 255.0
+    guessed = guess_object(lifter, elevation, rigs.rgb[rig, 0], mask, known_deg)
     return seen_from_cameras(guessed, rigs, rig)
 
 

@@ -59,15 +59,21 @@ class ViewEncoders:
             if network is not None:
                 network.to(accelerator().device)
 
-    def guess(self, rigs: RigViews, rig: int) -> np.ndarray | None:
-        """What the lifter shows of one rig's photo in all its views, `(V, H, W, 3)` uint8."""
+    def guess(
+        self, rigs: RigViews, rig: int, *, knows_elevation: bool = False
+    ) -> np.ndarray | None:
+        """See `guessed_views`; None without a lifter."""
         if self.lifter is None or self.elevation is None:
             return None
-        return guessed_views(self.lifter, self.elevation, rigs, rig)
+        return guessed_views(
+            self.lifter, self.elevation, rigs, rig, knows_elevation=knows_elevation
+        )
 
-    def guesses(self, rigs: RigViews) -> np.ndarray | None:
+    def guesses(self, rigs: RigViews, *, knows_elevation: bool = False) -> np.ndarray | None:
         """Those of all rigs, `(R, V, H, W, 3)` uint8; None without a lifter."""
-        each = [self.guess(rigs, rig) for rig in range(len(rigs.rgb))]
+        each = [
+            self.guess(rigs, rig, knows_elevation=knows_elevation) for rig in range(len(rigs.rgb))
+        ]
         found = [guess for guess in each if guess is not None]
         return np.stack(found) if found else None
 

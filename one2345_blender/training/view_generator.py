@@ -110,9 +110,16 @@ class ViewGenerator:
         """Everything computes on the device of this process."""
         self.zero123.to(accelerator().device)
 
-    def guesses(self, rigs: RigViews) -> np.ndarray | None:
-        """`(R, V, H, W, 3)` uint8 first guesses of all rigs' views; None where it takes none."""
-        return self.encoders.guesses(rigs) if self.zero123.takes_guess else None
+    def guesses(self, rigs: RigViews, *, knows_elevation: bool = False) -> np.ndarray | None:
+        """`(R, V, H, W, 3)` uint8 first guesses of all rigs' views; None where it takes none.
+
+        Args:
+            rigs: View 0 of each is the photo.
+            knows_elevation: The photos' elevations are the rigs'; otherwise they are estimated.
+        """
+        if not self.zero123.takes_guess:
+            return None
+        return self.encoders.guesses(rigs, knows_elevation=knows_elevation)
 
     @property
     def networks(self) -> nn.ModuleDict:

@@ -10,8 +10,8 @@ from trimesh import Trimesh
 
 from one2345_blender.contracts.errors import EmptySurfaceError
 from one2345_blender.evaluation.attempts import (
+    guessed_surface,
     outline_hull,
-    surface_at_even_odds,
     true_box,
     true_ellipsoid,
 )
@@ -24,7 +24,12 @@ from one2345_blender.evaluation.mesh_scores import (
 from one2345_blender.evaluation.picture_scores import psnr_db, silhouette_iou, ssim
 from one2345_blender.evaluation.score_table import COLUMNS, markdown_table, summarise
 from one2345_blender.evaluation.truth import read_truth
-from one2345_blender.pipeline.lifting.radiance import VOLUME_HALF_SIDE, RadianceGrid, density
+from one2345_blender.pipeline.lifting.radiance import (
+    SURFACE_LOGIT,
+    VOLUME_HALF_SIDE,
+    RadianceGrid,
+    density,
+)
 from one2345_blender.training.renders import load_rigs, object_seed_text
 
 SIZE_PX = 64
@@ -70,14 +75,14 @@ def test_the_hull_looks_like_the_input_from_the_inputs_side(scores):
     assert hull.novel_psnr_db < hull.input_psnr_db
 
 
-def test_even_odds_of_a_lifted_ball_are_its_surface():
+def test_a_lifted_ball_has_its_surface():
     axis = torch.linspace(-VOLUME_HALF_SIDE, VOLUME_HALF_SIDE, 64)
     points = torch.cartesian_prod(axis, axis, axis)
     red = torch.tensor([0.8, 0.1, 0.2])[:, None, None, None].expand(3, 64, 64, 64)
     centre = torch.tensor([0.1, -0.2, 0.05])
-    logit = 8.0 * (0.3 - (points - centre).norm(dim=-1))
+    logit = 8.0 * (0.3 - (points - centre).norm(dim=-1)) + SURFACE_LOGIT
     ball = RadianceGrid(density=density(logit, points).view(64, 64, 64), rgb=red)
-    mesh = surface_at_even_odds(ball)
+    mesh = guessed_surface(ball)
     radii = np.linalg.norm(mesh.vertices - centre.numpy(), axis=1)
     np.testing.assert_allclose(radii, 0.3, atol=0.002)
     solid = Trimesh(mesh.vertices, mesh.faces)
@@ -85,7 +90,7 @@ def test_even_odds_of_a_lifted_ball_are_its_surface():
     colors = mesh.vertex_colors.astype(int)
     np.testing.assert_allclose(colors, np.tile([204, 25, 51, 255], (len(colors), 1)), atol=1)
     with pytest.raises(EmptySurfaceError):
-        surface_at_even_odds(replace(ball, density=torch.zeros_like(ball.density)))
+        guessed_surface(replace(ball, density=torch.zeros_like(ball.density)))
 
 
 def test_no_mesh_scores_nothing(truth):

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +38,7 @@ from one2345_blender.training.train_decoder import train_decoder
 from one2345_blender.training.train_elevation import train_elevation
 from one2345_blender.training.training_options import TrainingOptions
 from one2345_blender.training.training_record import TrainedNetwork, Training
-from one2345_blender.training.view_data import view_size_px
+from one2345_blender.training.view_data import RigReader, read_split, view_size_px
 from one2345_blender.training.view_generator import ViewGenerator
 from one2345_blender.training.view_recipes import FROM_GUESS, ONE_STEP, RECIPES
 
@@ -197,6 +198,25 @@ def test_a_preset_that_takes_guesses_brings_its_lifter(data_dir: Path, tmp_path:
     assert ViewGenerator.trained(data_dir).sampling == FROM_GUESS
     with pytest.raises(OptionError, match="would be set aside"):
         train_views.train_views(options, data_dir / "views" / "pipeline")
+
+
+def test_predicted_views_stand_by_the_true_elevation(data_dir: Path, tmp_path: Path) -> None:
+    """Whatever is estimated of the photo; a training of views sees guesses as they are in use."""
+    preset = save_tiny_preset(tmp_path / "preset", lifts_photo=True)
+    generator = ViewGenerator.of_preset(preset, data_dir)
+    estimator = generator.encoders.elevation
+    assert estimator is not None
+    rigs = RigReader(data_dir, read_split(data_dir, "train"), rigs_per_asset=1).read_new()
+    sampling = replace(generator.sampling, num_inference_steps=2)
+    predicted, in_use = [], []
+    for spread in (0.0, 50.0):
+        torch.manual_seed(1)
+        for weight in estimator.parameters():
+            torch.nn.init.normal_(weight, std=spread)
+        predicted.append(predict_views.predict_near_views(generator, rigs, sampling))
+        in_use.append(generator.guesses(rigs))
+    np.testing.assert_array_equal(*predicted)
+    assert not np.array_equal(*in_use)
 
 
 def test_views_start_from_a_guess_only_where_there_is_one(data_dir: Path, published: Path) -> None:

@@ -24,6 +24,9 @@ MIN_SHARE = 1e-4
 SHARPNESS = 4.0
 """Of the step in density at even odds. Soft odds would add up along a ray: too wide an outline."""
 
+SURFACE_LOGIT = -0.5
+"""Of being inside: surfaces begin there. At even odds what is doubtful is too thin."""
+
 
 def density(inside_logit: Tensor, points: Tensor) -> Tensor:
     """Absorption for each world unit of places with these odds of being inside, `(...)`.
@@ -98,6 +101,12 @@ class RadianceGrid:
         density, *rgb = self._sampled(values, points.reshape(1, -1, 3))[0]
         shape = points.shape[:-1]
         return density.reshape(shape), torch.stack(rgb).reshape(3, *shape)
+
+    def inside_logit_at(self, points: Tensor) -> Tensor:
+        """Odds `(P,)` of being inside at world points `(P, 3)`; low ones beyond the grid."""
+        odds = inside_logit(self.density)
+        lowest = inside_logit(odds.new_zeros(()))
+        return self._sampled((odds - lowest)[None], points[None])[0, 0] + lowest
 
     @staticmethod
     def _sampled(values: Tensor, points: Tensor) -> Tensor:
