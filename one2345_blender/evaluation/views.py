@@ -4,14 +4,13 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 
 from ..contracts.errors import OptionError
+from ..training.sampling_options import add_sampling, drawing_as_asked
 from ..training.validate_views import VIEWS_BY_KIND, compare_views, validate_views
 from ..training.view_data import RigReader, read_split
 from ..training.view_generator import ViewGenerator
-from ..training.view_recipes import SAMPLINGS
 
 
 def main(argv: list[str]) -> None:
@@ -22,15 +21,9 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--part", default="val", help="of the split")
     parser.add_argument("--objects", type=int, default=24, help="at most so many")
     parser.add_argument("--sheet", type=Path, default=Path("out/views_sheet.png"))
-    parser.add_argument(
-        "--sampling", choices=SAMPLINGS, help="how views are drawn; default: the preset's way"
-    )
-    parser.add_argument("--steps", type=int, help="denoising steps; default: the preset's")
-    parser.add_argument("--guidance-scale", type=float, help="default: the preset's")
+    add_sampling(parser)
     args = parser.parse_args(argv)
-    generator = ViewGenerator.of_preset(args.preset, args.data)
-    if args.sampling:
-        generator = generator.drawing(SAMPLINGS[args.sampling])
+    generator = drawing_as_asked(ViewGenerator.of_preset(args.preset, args.data), args)
     names = read_split(args.data, args.part)[: args.objects]
     rigs = RigReader(args.data, names, rigs_per_asset=1).read_new()
     if not rigs.asset_ids:
@@ -38,13 +31,10 @@ def main(argv: list[str]) -> None:
             f"Nothing of the part {args.part!r} is rendered in {args.data}.",
             hint="Run `python -m one2345_blender.training renders`.",
         )
-    guesses, own = generator.guesses(rigs), generator.sampling
-    sampling = replace(
-        own,
-        num_inference_steps=args.steps or own.num_inference_steps,
-        guidance_scale=args.guidance_scale or own.guidance_scale,
+    guesses = generator.guesses(rigs)
+    scores = validate_views(
+        generator.zero123, guesses, rigs, args.sheet, generator.sampling, VIEWS_BY_KIND
     )
-    scores = validate_views(generator.zero123, guesses, rigs, args.sheet, sampling, VIEWS_BY_KIND)
     print("| views | PSNR dB | silhouette IoU | input's PSNR dB | input's IoU |")
     print("|---|---|---|---|---|")
     _print_rows(scores)

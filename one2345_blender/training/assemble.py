@@ -24,10 +24,11 @@ from ..pipeline.reconstruction.reconstructor import SparseNeuSReconstructor
 from ..pipeline.segmenter import ForegroundSegmenter
 from .model_card import write_model_card
 from .run_folder import PROGRESS_NAME
+from .sampling_options import add_sampling, drawing_as_asked
 from .validate_views import VIEWS_BY_KIND, validate_views
 from .view_data import RigReader, read_split
 from .view_generator import TRAINED_TOGETHER, ViewGenerator
-from .view_recipes import SAMPLINGS, Sampling
+from .view_recipes import Sampling
 
 TRAINED = {
     "vae": (AutoencoderKL, "decoder/vae"),
@@ -49,17 +50,11 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--data", type=Path, default=Path("out/training"))
     parser.add_argument("--output", type=Path, default=packaged_preset("embedded"))
     parser.add_argument("--grid-resolution", type=int, default=192)
-    parser.add_argument(
-        "--sampling",
-        choices=SAMPLINGS,
-        help="how views are drawn, see view_recipes.py; default: as a new training of them or the "
-        "preset has it",
-    )
+    add_sampling(parser)
     args = parser.parse_args(argv)
     pipeline = _joined(args.data, args.output, args.grid_resolution)
-    generator = ViewGenerator.of_pipeline(pipeline)
-    if args.sampling:
-        generator = generator.drawing(SAMPLINGS[args.sampling])
+    generator = drawing_as_asked(ViewGenerator.of_pipeline(pipeline), args)
+    if generator.is_drawn_otherwise:
         pipeline.register_to_config(**generator.sampling.in_preset())
     unseen = RigReader(args.data, read_split(args.data, "val"), rigs_per_asset=1).read_new()
     view_scores = validate_views(

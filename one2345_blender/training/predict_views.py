@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,10 +26,10 @@ from ..pipeline.view_schedule import (
     tilted_offsets,
 )
 from ..pipeline.zero123.image_conditioning import whiten_background
+from .sampling_options import add_sampling, drawing_as_asked
 from .training_loop import own_share
 from .view_data import RigReader, RigViews, drawing_chances, read_split
 from .view_generator import ViewGenerator
-from .view_recipes import SAMPLINGS, Sampling
 
 OBJECTS_PER_BATCH = 4
 NUM_VALIDATION_OBJECTS = 8
@@ -44,11 +43,7 @@ def main(argv: list[str]) -> None:
         "--preset", type=Path, help="its Zero123 in place of the one that was trained in the data"
     )
     parser.add_argument("--minutes", type=float, required=True, help="stop after so long")
-    parser.add_argument(
-        "--sampling", choices=SAMPLINGS, help="how views are drawn; default: as the Zero123 is used"
-    )
-    parser.add_argument("--steps", type=int, help="default: the same")
-    parser.add_argument("--guidance-scale", type=float, help="default: the same")
+    add_sampling(parser)
     parser.add_argument("--threads", type=int, default=2, help="CPU threads")
     args = parser.parse_args(argv)
     torch.set_num_threads(args.threads)
@@ -57,13 +52,7 @@ def main(argv: list[str]) -> None:
         if args.preset
         else ViewGenerator.trained(args.data)
     )
-    if args.sampling:
-        generator = generator.drawing(SAMPLINGS[args.sampling])
-    sampling = generator.sampling
-    if args.steps:
-        sampling = replace(sampling, num_inference_steps=args.steps)
-    if args.guidance_scale:
-        sampling = replace(sampling, guidance_scale=args.guidance_scale)
+    generator = drawing_as_asked(generator, args)
     output_dir = args.data / "predicted"
     output_dir.mkdir(exist_ok=True)
     deadline = time.monotonic() + 60.0 * args.minutes
@@ -71,7 +60,7 @@ def main(argv: list[str]) -> None:
     for rigs in _unpredicted_rigs(args.data, output_dir):
         if time.monotonic() > deadline:
             break
-        near_rgb = predict_near_views(generator, rigs, sampling)
+        near_rgb = predict_near_views(generator, rigs)
         for asset_id, rgb in zip(rigs.asset_ids, near_rgb, strict=True):
             with atomic_write(output_dir / f"{asset_id}.npz") as file:
                 np.savez(file, rgb=rgb[None])
@@ -79,7 +68,7 @@ def main(argv: list[str]) -> None:
         print(f"{count} objects, last {rigs.asset_ids[-1]}", flush=True)
 
 
-def predict_near_views(generator: ViewGenerator, rigs: RigViews, sampling: Sampling) -> np.ndarray:
+def predict_near_views(generator: ViewGenerator, rigs: RigViews) -> np.ndarray:
     """The 32 near views of several objects, through both stages as the method does it.
 
     Their cameras are the true ones, where an estimate would turn the guesses away from them. In use
@@ -88,7 +77,6 @@ def predict_near_views(generator: ViewGenerator, rigs: RigViews, sampling: Sampl
     Args:
         generator: Trained.
         rigs: View 0 of each is the photo; their other views are not looked at.
-        sampling: Steps and guidance of either stage.
 
     Returns:
         `(R, 32, H, W, 3)` uint8, view by view.
@@ -105,8 +93,8 @@ def predict_near_views(generator: ViewGenerator, rigs: RigViews, sampling: Sampl
                 [o.d_azimuth_deg for o in offsets],
                 guess_rgb=guess_rgb,
                 generator=[view_generator(0, f"{stage}{i}") for i in range(len(offsets))],
-                num_inference_steps=sampling.num_inference_steps,
-                guidance_scale=sampling.guidance_scale,
+                num_inference_steps=generator.sampling.num_inference_steps,
+                guidance_scale=generator.sampling.guidance_scale,
             )
 
     photos = rigs.rgb[:, 0]
