@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from ..contracts.cameras import c2w_from_viewpoints, method_intrinsics
 from ..pipeline.lifting.guessed_object import upright_grid
 from ..pipeline.lifting.photo_lifter import PhotoLifter
-from ..pipeline.lifting.radiance import RadianceGrid
+from ..pipeline.lifting.radiance import MAX_DENSITY, RadianceGrid, grid_nodes
 from ..pipeline.view_schedule import NUM_STAGE1_VIEWS, method_viewpoints
 from .framing import MAX_OBJECT_RADIUS
 from .ray_rendering import TargetRays
@@ -33,6 +33,10 @@ from .view_data import drawing_chances
 
 NEAR_SURFACE_SPREADS = (0.008, 0.04)
 """Standard deviations of the points around the surface, world units."""
+GUESSED_SPREAD = 0.04
+"""Of the points around what is guessed to be there."""
+GUESSED_DENSITY = 0.01
+"""Share of the largest density from which on something is guessed to be there."""
 NUM_RAYS = 256
 MAX_POSE_JITTER_DEG = 3.0
 GUESSED_SHARE = 0.8
@@ -234,7 +238,9 @@ class ReconstructionData:
         if self.lifter is not None and rng.random() < GUESSED_SHARE:
             sources = replace(sources, guess=lifted_photo(self.lifter, rigs, rig))
         example = replace(
-            self._with_targets(sources, depth_rig(rigs, rig), rigs.rgb[rig], generator),
+            self._with_targets(
+                sources, depth_rig(rigs, rig), rigs.rgb[rig], generator, use_predicted
+            ),
             is_predicted=use_predicted,
         )
         if self.recipe.supervision == "rays":
@@ -251,9 +257,13 @@ class ReconstructionData:
         rig: DepthRig,
         rgb: NDArray[np.uint8],
         generator: torch.Generator,
+        is_predicted: bool,
     ) -> ReconstructionExample:
         target = SdfTarget(rig, generator)
-        points = self._query_points(target.surface.points, generator)
+        if is_predicted:
+            points = self._points_around_guess(sources.guess, generator)
+        else:
+            points = self._points_around_surface(target.surface.points, generator)
         coloured = unproject(rig, self.num_surface_points, generator)
         row, column = coloured.pixel.unbind(1)
         colors = torch.from_numpy(rgb)[coloured.view, row, column].float() / 255
@@ -265,15 +275,45 @@ class ReconstructionData:
             surface_rgb=colors,
         )
 
-    def _query_points(self, surface: Tensor, generator: torch.Generator) -> Tensor:
-        """Two thirds around the surface, one third uniform in the volume."""
+    def _points_around_surface(self, surface: Tensor, generator: torch.Generator) -> Tensor:
+        """Two thirds around the true surface, one third uniform in the volume.
+
+        True views say where that surface is.
+        """
         third = self.num_points // 3
-        chosen = torch.randint(len(surface), (2 * third,), generator=generator)
         spread = torch.tensor(NEAR_SURFACE_SPREADS).repeat_interleave(third)[:, None]
-        noise = torch.randn(2 * third, 3, generator=generator)
-        uniform = torch.rand(self.num_points - 2 * third, 3, generator=generator) * 2 - 1
-        near = surface[chosen] + spread * noise
-        return torch.cat([near, uniform * MAX_OBJECT_RADIUS])
+        near = _scattered(surface, spread, generator)
+        return torch.cat([near, _uniform(self.num_points - len(near), generator)])
+
+    def _points_around_guess(
+        self, guess: RadianceGrid | None, generator: torch.Generator
+    ) -> Tensor:
+        """Two thirds around what the sources' guess holds, the others uniform in the volume.
+
+        Where the sources do not say where the surface is, asking around the true one would give
+        it away: the network would learn that whatever it is asked lies close to a surface.
+        """
+        if guess is None:
+            return _uniform(self.num_points, generator)
+        held = grid_nodes(len(guess.density))[
+            guess.density.flatten() > GUESSED_DENSITY * MAX_DENSITY
+        ]
+        if not len(held):
+            return _uniform(self.num_points, generator)
+        spread = torch.full((2 * self.num_points // 3, 1), GUESSED_SPREAD)
+        near = _scattered(held, spread, generator)
+        return torch.cat([near, _uniform(self.num_points - len(near), generator)])
+
+
+def _scattered(places: Tensor, spread: Tensor, generator: torch.Generator) -> Tensor:
+    """(P,3) around random ones of the `places`, by the standard deviations (P,1)."""
+    chosen = torch.randint(len(places), (len(spread),), generator=generator)
+    return places[chosen] + spread * torch.randn(len(spread), 3, generator=generator)
+
+
+def _uniform(number: int, generator: torch.Generator) -> Tensor:
+    """(P,3) in the volume."""
+    return MAX_OBJECT_RADIUS * (torch.rand(number, 3, generator=generator) * 2 - 1)
 
 
 def _disturbed(

@@ -17,8 +17,8 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..pipeline.reconstruction.guess_distance import TRUNCATION
-
+TRUNCATION = 0.12
+"""World units: about six voxels of the 64^3 volume."""
 DEPTH_TOLERANCE = 0.006
 """World units: a point this close behind a depth sample may still be in front of the surface."""
 THIN_DEPTH = 0.02

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -64,19 +62,6 @@ def test_grid_has_the_distance_of_every_point(frame: VolumeFrame, strict_bounds:
     with torch.no_grad():
         expected = reconstructor.sdf(volume, points).view(20, 20, 20) - 0.125
     assert torch.allclose(sdf_grid(reconstructor, volume, 20), expected, atol=1e-5)
-
-
-def test_grid_is_mixed_with_the_guess_like_every_point(frame: VolumeFrame) -> None:
-    reconstructor = make_reconstructor(iso_level=0.125)
-    listen_to_latents(reconstructor)
-    volume = replace(make_volume(frame, 1.0), guess_distance=torch.rand(9, 9, 9) - 0.5)
-    axis = torch.linspace(-1, 1, 20)
-    points = torch.cartesian_prod(axis, axis, axis)
-    with torch.no_grad():
-        expected = reconstructor.sdf(volume, points).view(20, 20, 20) - 0.125
-        alone = reconstructor.sdf(replace(volume, guess_distance=None), points).view(20, 20, 20)
-    assert torch.allclose(sdf_grid(reconstructor, volume, 20), expected, atol=1e-5)
-    assert (expected + 0.125 - alone).abs().max() > 0.1
 
 
 def surfaces_agree(searched: Tensor, full: Tensor) -> bool:

@@ -13,6 +13,7 @@ import torch
 from training_steps import learn
 
 from one2345_blender.contracts.cameras import c2w_from_viewpoints, method_intrinsics, px_from_world
+from one2345_blender.pipeline.lifting.radiance import MAX_DENSITY, RadianceGrid, grid_nodes
 from one2345_blender.pipeline.view_schedule import method_viewpoints
 from one2345_blender.training.reconstruction_data import (
     ReconstructionData,
@@ -193,6 +194,36 @@ def test_what_predicted_views_do_not_say_is_not_weighed_towards_inside(tmp_path:
         for predicted in (False, True)
     ]
     assert losses[0] == pytest.approx(2.0 * losses[1])
+
+
+def test_where_predicted_views_are_asked_does_not_give_the_surface_away(tmp_path: Path) -> None:
+    """Two thirds of the points lie around the true surface of true views, none of predicted ones:
+    those lie around what is guessed, and anywhere."""
+    (tmp_path / "renders").mkdir()
+    (tmp_path / "predicted").mkdir()
+    save_rigs(sphere_renders(), tmp_path / "renders" / "ball.npz")
+    np.savez(tmp_path / "predicted" / "ball.npz", rgb=sphere_renders().rgb[:1, 8:])
+    data = ReconstructionData(
+        tmp_path, ["ball"], image_size_px=32, num_points=3000, num_surface_points=32
+    )
+    drawn = [data.draw((5, 5), np.random.default_rng(seed)) for seed in range(8)]
+    for example in drawn:
+        share = ((example.points.norm(dim=1) - RADIUS).abs() < 0.04).float().mean()
+        assert share < 0.15 if example.is_predicted else share > 0.4
+    assert {example.is_predicted for example in drawn} == {True, False}
+    centre = torch.tensor([0.2, -0.3, 0.1])
+    nodes = grid_nodes(32)
+    held = (nodes - centre).norm(dim=1) < 0.1
+    guess = RadianceGrid(
+        density=MAX_DENSITY * held.float().view(32, 32, 32), rgb=torch.zeros(3, 32, 32, 32)
+    )
+    points = data._points_around_guess(guess, torch.Generator().manual_seed(0))
+    assert len(points) == 3000
+    near = ((points - centre).norm(dim=1) < 0.2).float().mean()
+    assert near == pytest.approx(2 / 3, abs=0.05)
+    nothing = replace(guess, density=torch.zeros(32, 32, 32))
+    points = data._points_around_guess(nothing, torch.Generator().manual_seed(0))
+    assert len(points) == 3000 and ((points - centre).norm(dim=1) < 0.2).float().mean() < 0.05
 
 
 def test_corners_that_no_view_shows_are_outside() -> None:

@@ -18,7 +18,7 @@ from ...contracts.job import ElevationEstimate
 from ..view_schedule import PoseOffset
 from .photo_elevation import PhotoElevation
 from .photo_lifter import LiftedPhoto, PhotoLifter
-from .radiance import VOLUME_HALF_SIDE, RadianceGrid, density, subsampled_intrinsics
+from .radiance import RadianceGrid, density, grid_nodes, subsampled_intrinsics
 
 GRID_SIZE = 64
 NUM_SAMPLES = 48
@@ -93,8 +93,7 @@ def guess_object(
 
 def upright_grid(lifted: LiftedPhoto, elevation_deg: float) -> RadianceGrid:
     """The first photo's volume in a grid with +Z up, the photo's camera at azimuth 0."""
-    axis = torch.linspace(-VOLUME_HALF_SIDE, VOLUME_HALF_SIDE, GRID_SIZE)
-    points = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), dim=-1).reshape(-1, 3)
+    points = grid_nodes(GRID_SIZE)
     c2w = _cameras([0.0], [elevation_deg])[0]
     before_camera = (points - c2w[:3, 3]) @ c2w[:3, :3]
     logit, rgb = lifted.at(before_camera[None].to(lifted.logit))

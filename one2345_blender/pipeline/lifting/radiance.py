@@ -69,6 +69,12 @@ def subsampled_intrinsics(size_px: int, factor: int) -> Tensor:
     return K
 
 
+def grid_nodes(size: int) -> Tensor:
+    """World points `(N ** 3, 3)` of the nodes of a `RadianceGrid` of N along each axis."""
+    axis = torch.linspace(-VOLUME_HALF_SIDE, VOLUME_HALF_SIDE, size)
+    return torch.cartesian_prod(axis, axis, axis)
+
+
 @dataclass(frozen=True, kw_only=True)
 class RadianceGrid:
     """Density and colour of one object on a cubic grid, world axes, corners at the cube's."""
@@ -101,12 +107,6 @@ class RadianceGrid:
         density, *rgb = self._sampled(values, points.reshape(1, -1, 3))[0]
         shape = points.shape[:-1]
         return density.reshape(shape), torch.stack(rgb).reshape(3, *shape)
-
-    def inside_logit_at(self, points: Tensor) -> Tensor:
-        """Odds `(P,)` of being inside at world points `(P, 3)`; low ones beyond the grid."""
-        odds = inside_logit(self.density)
-        lowest = inside_logit(odds.new_zeros(()))
-        return self._sampled((odds - lowest)[None], points[None])[0, 0] + lowest
 
     @staticmethod
     def _sampled(values: Tensor, points: Tensor) -> Tensor:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from .frame import VolumeFrame
-from .sdf_network import trilinear
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,11 +19,3 @@ class GeometryVolume:
     frame: VolumeFrame
     view_features: Tensor
     """(V,3+56,H,W) float32: raw colours (sRGB 0..1), then fused image features."""
-    guess_distance: Tensor | None = None
-    """(N,N,N) signed distance of a first guess, volume units, corners at the cube's."""
-
-    def guessed_at(self, points: Tensor) -> Tensor | None:
-        """The guess's signed distance (P,) at volume points (P,3), where there is a guess."""
-        if self.guess_distance is None:
-            return None
-        return trilinear(self.guess_distance[None], points, padding_mode="border")[:, 0]

@@ -21,7 +21,6 @@ from .feature_net import FUSED_CHANNELS, FeatureNet
 from .frame import VolumeFrame, frusta_bounds, sphere_bounds, volume_frame
 from .geometry_volume import GeometryVolume
 from .grid_sdf import GridSdf
-from .guess_distance import guess_distance
 from .sdf_network import SdfNetwork, sample_latents, trilinear
 from .unet3d import UNet3d
 from .view_sampling import sample_views
@@ -54,8 +53,7 @@ class SparseNeuSReconstructor(ModelMixin, ConfigMixin):
         strict_latent_bounds: latents are zero on the near faces of the cube and continue one
             voxel beyond the far faces.
         takes_guess: whether the 3D U-Net also sees a first guess of the object, lifted from the
-            photo, and the signed distance is mixed with the guess's, point by point as far as the
-            network trusts it. The original's does not.
+            photo. The original's does not.
         surface_search_stride: a mesh's grid is first evaluated at every n-th node per axis, then
             where the surface can be (`searched_sdf_grid`). 1 evaluates every node.
         iso_level: signed distance that counts as the surface, volume units; below 0 the mesh gets
@@ -202,7 +200,6 @@ class SparseNeuSReconstructor(ModelMixin, ConfigMixin):
             valid=cost.active,
             frame=frame,
             view_features=view_features,
-            guess_distance=None if guess is None else guess_distance(guess, frame),
         )
 
     def _with_guess(
@@ -230,13 +227,13 @@ class SparseNeuSReconstructor(ModelMixin, ConfigMixin):
         latents = sample_latents(
             volume.features, points, strict_bounds=self.config["strict_latent_bounds"]
         )
-        return self.sdf_network.sdf(points, latents, volume.guessed_at(points))
+        return self.sdf_network.sdf(points, latents)
 
     def grid_sdf(self, volume: GeometryVolume, resolution: int) -> GridSdf:
         """`sdf` less the `iso_level`, at the nodes of linspace(-1,1,resolution) on each axis."""
         return GridSdf(
             self.sdf_network,
-            volume,
+            volume.features,
             resolution,
             strict_bounds=self.config["strict_latent_bounds"],
             iso_level=self.config["iso_level"],

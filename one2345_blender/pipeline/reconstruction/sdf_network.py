@@ -51,24 +51,13 @@ class SdfNetwork(nn.Module):
         self._initialise_as_sphere(radius=0.5)
 
     def forward(self, points: Tensor, latents: Tensor) -> Tensor:
-        """(P,hidden): column 0 is the signed distance, column 1 how far a guess is trusted, where
-        there is one; the others are features that nothing uses."""
+        """(P,hidden): column 0 is the signed distance, the others are features."""
         return self.lin2(self._hidden(points, latents))
 
-    def sdf(self, points: Tensor, latents: Tensor, guessed: Tensor | None = None) -> Tensor:
-        """(P,) signed distance only.
-
-        Args:
-            points: (P,3).
-            latents: (P,L).
-            guessed: (P,) a first guess of it.
-        """
-        hidden = self._hidden(points, latents)
-        if guessed is None:
-            return hidden @ self.lin2.weight()[0] + self.lin2.bias[0]
-        return mixed_with_guess(
-            F.linear(hidden, self.lin2.weight()[:2], self.lin2.bias[:2]), guessed
-        )
+    def sdf(self, points: Tensor, latents: Tensor) -> Tensor:
+        """(P,) signed distance only."""
+        row = self.lin2.weight()[0]
+        return self._hidden(points, latents) @ row + self.lin2.bias[0]
 
     def _hidden(self, points: Tensor, latents: Tensor) -> Tensor:
         x = F.softplus(self.lin0(self.encode_positions(points)), SOFTPLUS_BETA)
@@ -94,17 +83,6 @@ class SdfNetwork(nn.Module):
         last = math.sqrt(math.pi / hidden) + 1e-4 * torch.randn(hidden, wide)
         last[:, hidden:] = 0
         self.lin2.set_weight(last, -radius)
-
-
-def mixed_with_guess(own_and_trust: Tensor, guessed: Tensor) -> Tensor:
-    """(P,) the network's own signed distance, and the guess's as far as it is trusted.
-
-    Args:
-        own_and_trust: (P,2) the first two outputs of the network.
-        guessed: (P,).
-    """
-    own, trust = own_and_trust.unbind(1)
-    return torch.lerp(own, guessed, trust.sigmoid())
 
 
 def sample_latents(features: Tensor, points: Tensor, *, strict_bounds: bool) -> Tensor:
