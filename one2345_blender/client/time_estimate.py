@@ -12,16 +12,16 @@ StageSeconds = Mapping[str, float]
 """Seconds by stage name; a stage that is not in it takes none."""
 
 TYPICAL_STAGE_SECONDS: StageSeconds = {
-    "load_models": 0.3,
-    "foreground": 0.1,
-    "views_stage1": 2.3,
+    "load_models": 0.6,
+    "foreground": 0.2,
+    "views_stage1": 1.7,
     "elevation": 0.0,
-    "views_stage2": 2.4,
-    "features": 0.3,
-    "cost_volume": 0.5,
-    "sdf": 2.4,
-    "meshing": 2.9,
-    "write": 0.2,
+    "views_stage2": 1.6,
+    "features": 0.5,
+    "cost_volume": 0.7,
+    "sdf": 3.3,
+    "meshing": 3.7,
+    "write": 0.3,
 }
 """The embedded preset on two CPU cores, as docs/evaluation.md has them; its elevation is read from
 the photo while the object is found. The first conversion with a preset goes by these, those after
