@@ -24,9 +24,6 @@ MIN_SHARE = 1e-4
 SHARPNESS = 4.0
 """Of the step in density at even odds. Soft odds would add up along a ray: too wide an outline."""
 
-SURFACE_LOGIT = -0.5
-"""Of being inside: surfaces begin there. At even odds what is doubtful is too thin."""
-
 
 def density(inside_logit: Tensor, points: Tensor) -> Tensor:
     """Absorption for each world unit of places with these odds of being inside, `(...)`.
