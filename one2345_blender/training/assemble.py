@@ -42,6 +42,8 @@ MIN_PART_FRACTION = 0.1
 """Of the largest part's faces; smaller ones are crumbs where the predicted views disagree."""
 SMOOTHING_VOXELS = 0.5
 """Takes the terraces away; twice as much makes thin parts thinner."""
+ISO_LEVEL = 0.008
+"""Volume units: sheets about as thin as a voxel hold together."""
 
 
 def main(argv: list[str]) -> None:
@@ -113,7 +115,9 @@ def _joined(data_dir: Path, preset_dir: Path, grid_resolution: int) -> One2345Pi
         grid_resolution=grid_resolution,
     )
     pipeline.reconstruction.register_to_config(
-        min_part_fraction=MIN_PART_FRACTION, smoothing_voxels=SMOOTHING_VOXELS
+        iso_level=ISO_LEVEL,
+        min_part_fraction=MIN_PART_FRACTION,
+        smoothing_voxels=SMOOTHING_VOXELS,
     )
     return pipeline
 
