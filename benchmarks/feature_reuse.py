@@ -54,7 +54,7 @@ def main(argv: list[str]) -> None:
     whole, outermost = flop_per_evaluation(is_folded=True), flop_of_outermost_level()
     print(f"the outermost level has {outermost / whole:.0%} of the operations\n")
     pipeline = ModelCache().get(args.preset, args.device)
-    pipeline.register_to_config(initial_noise_scale=1.0)
+    pipeline.register_to_config(initial_noise_scale=1.0, strength=1.0)
     truth, _ = views(pipeline, TRUE_STEPS)
     print("| steps | features | operations | PSNR to the views of many steps, dB |")
     print("|---|---|---|---|")

@@ -92,7 +92,7 @@ def main(argv: list[str]) -> None:
     )
     args = parser.parse_args(argv)
     pipeline = ModelCache().get(args.preset, "cpu")
-    pipeline.register_to_config(initial_noise_scale=args.initial_noise_scale)
+    pipeline.register_to_config(initial_noise_scale=args.initial_noise_scale, strength=1.0)
     settings = [
         Setting(sampler=REFERENCE_SAMPLER, steps=(args.reference_steps,) * 2),
         *([noisy_setting(args.noisy_reference)] if args.noisy_reference else []),
