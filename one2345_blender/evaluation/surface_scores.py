@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 from trimesh import Trimesh
-from trimesh.registration import procrustes
 from trimesh.sample import sample_surface
 from trimesh.transformations import transform_points
 
@@ -25,8 +24,10 @@ F_DISTANCES = (0.05, 0.1)
 _START_YAWS_DEG = range(0, 360, 30)
 _START_TILTS_DEG = (-30, 0, 30)
 """About the input camera's x axis: what a wrong elevation does."""
+_CLOSE = 0.01
+"""Points closer than this count in the alignment as if they were this far away."""
 _COARSE_POINTS, _COARSE_STEPS = 600, 12
-_FINE_POINTS, _FINE_STEPS, _NUM_FINE_STARTS = 4_000, 25, 3
+_FINE_POINTS, _FINE_STEPS, _NUM_FINE_STARTS = 4_000, 40, 3
 
 Points = NDArray[np.float64]
 
@@ -57,7 +58,10 @@ def score_surface(mesh: ColoredMesh, truth_points: Points) -> SurfaceScores:
     truth_from_world = normalisation(truth_points)
     truth = transform_points(truth_points, truth_from_world)
     start_from_world = normalisation(points)
-    aligned_from_start = align(transform_points(points, start_from_world), truth)
+    in_place_from_start = truth_from_world @ np.linalg.inv(start_from_world)
+    aligned_from_start = align(
+        transform_points(points, start_from_world), truth, in_place_from_start
+    )
     aligned_from_world = aligned_from_start @ start_from_world
     to_truth, to_mesh = _distances(transform_points(points, aligned_from_world), truth)
     in_place = _distances(transform_points(points, truth_from_world), truth)
@@ -90,15 +94,20 @@ def normalisation(points: Points) -> NDArray[np.float64]:
     return matrix
 
 
-def align(points: Points, truth: Points) -> NDArray[np.float64]:
+def align(
+    points: Points, truth: Points, in_place: NDArray[np.float64] | None = None
+) -> NDArray[np.float64]:
     """The similarity `(4, 4)` with the smallest chamfer distance that iterated matching finds.
 
     Matches count in both directions; one alone would let the scale shrink to nothing. It starts
-    from `_START_YAWS_DEG` x `_START_TILTS_DEG` and goes on from the best few with more points.
+    from `_START_YAWS_DEG` x `_START_TILTS_DEG` and goes on from the best few with more points, and
+    from where the mesh stands. All points say which is best; where the mesh stands may be.
 
     Args:
         points: `(N, 3)`, centred, about as large as the truth.
         truth: `(M, 3)`, centred.
+        in_place: `(4, 4)` similarity that leaves the mesh where it stands in the truth's world,
+            where it stands in it.
     """
     coarse = _matched(points, truth, _COARSE_POINTS)
     found = []
@@ -108,8 +117,11 @@ def align(points: Points, truth: Points) -> NDArray[np.float64]:
         found.append(coarse.iterate(start, _COARSE_STEPS))
     found.sort(key=lambda result: result[0])
     fine = _matched(points, truth, _FINE_POINTS)
-    refined = [fine.iterate(matrix, _FINE_STEPS) for _, matrix in found[:_NUM_FINE_STARTS]]
-    return min(refined, key=lambda result: result[0])[1]
+    stands = [] if in_place is None else [in_place]
+    starts = [*(matrix for _, matrix in found[:_NUM_FINE_STARTS]), *stands]
+    refined = [fine.iterate(start, _FINE_STEPS)[1] for start in starts]
+    whole = _matched(points, truth, max(len(points), len(truth)))
+    return min([*refined, *stands], key=whole.chamfer)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,20 +133,23 @@ class _Matching:
     points_tree: cKDTree
     truth_tree: cKDTree
 
+    def chamfer(self, truth_from_points: NDArray[np.float64]) -> float:
+        """The chamfer distance after this similarity."""
+        to_truth, _, to_mesh, _ = self._match(truth_from_points)
+        return _chamfer(to_truth, to_mesh)
+
     def iterate(
         self, truth_from_points: NDArray[np.float64], steps: int
     ) -> tuple[float, NDArray[np.float64]]:
         """The chamfer distance and similarity after so many rounds of matching."""
         for _ in range(steps):
-            _, nearest_truth, _, nearest_point = self._match(truth_from_points)
-            truth_from_points = procrustes(
+            to_truth, nearest_truth, to_mesh, nearest_point = self._match(truth_from_points)
+            truth_from_points = _closest_similarity(
                 np.concatenate([self.points, self.points[nearest_point]]),
                 np.concatenate([self.truth[nearest_truth], self.truth]),
-                reflection=False,
-                return_cost=False,
+                weights=1.0 / np.maximum(np.concatenate([to_truth, to_mesh]), _CLOSE),
             )
-        to_truth, _, to_mesh, _ = self._match(truth_from_points)
-        return _chamfer(to_truth, to_mesh), truth_from_points
+        return self.chamfer(truth_from_points), truth_from_points
 
     def _match(
         self, truth_from_points: NDArray[np.float64]
@@ -146,6 +161,26 @@ class _Matching:
         to_truth, nearest_truth = self.truth_tree.query(moved)
         to_mesh, nearest_point = self.points_tree.query(moved_truth)
         return to_truth, nearest_truth, to_mesh * scale, nearest_point
+
+
+def _closest_similarity(
+    points: Points, truth: Points, weights: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The similarity `(4, 4)` that takes points `(N, 3)` closest to `(N, 3)` others: the smallest
+    weighted sum of squares.
+
+    With the distances before as the inverse of the weights `(N,)` that is a step towards the
+    smallest sum of distances. Squares alone would let a missing part pull the others out of place.
+    """
+    middle, truth_middle = (np.average(p, axis=0, weights=weights) for p in (points, truth))
+    centred, truth_centred = points - middle, truth - truth_middle
+    rotation, _ = Rotation.align_vectors(truth_centred, centred, weights=weights)
+    turned = rotation.apply(centred)
+    scale = (weights @ (turned * truth_centred)).sum() / (weights @ centred**2).sum()
+    similarity = np.eye(4)
+    similarity[:3, :3] = scale * rotation.as_matrix()
+    similarity[:3, 3] = truth_middle - similarity[:3, :3] @ middle
+    return similarity
 
 
 def _matched(points: Points, truth: Points, count: int) -> _Matching:

@@ -100,8 +100,8 @@ def predict_near_views(generator: ViewGenerator, rigs: RigViews) -> np.ndarray:
     photos = rigs.rgb[:, 0]
     around = [
         o
-        for polar_deg in rigs.polar_deg[:, 0]
-        for o in (*LEVEL_OFFSETS, *tilted_offsets(90.0 - float(polar_deg)))
+        for elevation_deg in rigs.photo_elevation_deg
+        for o in (*LEVEL_OFFSETS, *tilted_offsets(float(elevation_deg)))
     ]
     stage1_rgb = synthesise(photos, np.s_[:NUM_STAGE1_VIEWS], around, "stage1")
     if not generator.resynthesises_input:

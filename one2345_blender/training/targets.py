@@ -18,13 +18,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 TRUNCATION = 0.12
-"""World units: about six voxels of the 64^3 volume."""
+"""World units: about five voxels of the 48^3 volume."""
 DEPTH_TOLERANCE = 0.006
 """World units: a point this close behind a depth sample may still be in front of the surface."""
 THIN_DEPTH = 0.02
 """World units: a surface point is thin if the point this far behind it is outside."""
-THIN_OFFSET = 0.009
-"""World units: half the thickness that thin surfaces get, just under half a voxel."""
+THIN_OFFSET = 0.013
+"""World units: half the thickness that thin surfaces get, half a voxel of the 48^3 volume."""
 THIN_VOTERS = 8
 THIN_SHARE = 0.7
 """Of the nearest surface points that must look thin too."""

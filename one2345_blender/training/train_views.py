@@ -205,7 +205,9 @@ def draw_view_batch(
         ),
         keep=(keep | is_one_step).float()[:, None],
         noise=torch.from_numpy(np.stack(noise)) * ~is_one_step[:, None, None, None],
-        noise_level=torch.where(is_one_step, 1.0, place / max(denoised_share, 1e-6)),
+        noise_level=torch.where(
+            is_one_step, 1.0, recipe.highest_noise_level * place / max(denoised_share, 1e-6)
+        ),
         is_one_step=is_one_step,
     )
 
@@ -244,8 +246,7 @@ class ViewObjective(nn.Module):
         scheduler, projection = self._scheduler, self.networks["clip_camera_projection"]
         unet = self.networks["unet"]
         num_train = scheduler.config.num_train_timesteps
-        highest = 1.0 if self._from_guess is None else self._from_guess.strength
-        timesteps = (batch.noise_level * highest * num_train).long().clamp(max=num_train - 1)
+        timesteps = (batch.noise_level * num_train).long().clamp(max=num_train - 1)
         clean = self._latent_scale * batch.clean
         noise = self._noise(clean, batch)
         noisy = scheduler.add_noise(clean, noise, timesteps)

@@ -34,7 +34,7 @@ def validate_lifter(
         return None
     guesses = []
     for rig in range(len(rigs.rgb)):
-        elevation_deg = 90.0 - float(rigs.polar_deg[rig, 0])
+        elevation_deg = float(rigs.photo_elevation_deg[rig])
         photo = np.dstack([rigs.rgb[rig, 0], rigs.photo_mask[rig]])
         images = torch.from_numpy(photo).permute(2, 0, 1)[None].float() / 255.0
         with torch.no_grad():
@@ -59,7 +59,7 @@ def guessed_views(
     Args:
         knows_elevation: The photo's elevation is the rig's; otherwise it is estimated, as in use.
     """
-    known_deg = 90.0 - float(rigs.polar_deg[rig, 0]) if knows_elevation else None
+    known_deg = float(rigs.photo_elevation_deg[rig]) if knows_elevation else None
     mask = rigs.photo_mask[rig] / 255.0
     guessed = guess_object(lifter, elevation, rigs.rgb[rig, 0], mask, known_deg)
     return seen_from_cameras(guessed, rigs, rig)

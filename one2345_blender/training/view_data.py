@@ -44,6 +44,11 @@ class RigViews:
     asset_ids: tuple[str, ...]
     """`R` names, one for each rig."""
 
+    @property
+    def photo_elevation_deg(self) -> np.ndarray:
+        """`(R,)` of view 0."""
+        return 90.0 - self.polar_deg[:, 0]
+
     @cached_property
     def chances(self) -> np.ndarray:
         """`(R,)` of each rig to be drawn."""

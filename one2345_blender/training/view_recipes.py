@@ -78,6 +78,9 @@ class ViewRecipe:
     latents: the median of what may be there has an outline where the mean has fog."""
     starts_from_guess: bool = False
     """Noise leads from a view to its guess and no further, and views are drawn from there."""
+    highest_noise_level: float = 1.0
+    """Share of the scheduler's timesteps in which denoising is learnt: views that are drawn from a
+    guess need no more than `FROM_GUESS.strength`."""
     takes_guess: bool = True
     """The lifter's guess of the wanted view comes in beside the photo."""
     sees_patches: bool = True
@@ -93,18 +96,17 @@ class ViewRecipe:
 
         Whoever predicts the noise must be given all of it.
         """
-        if self.starts_from_guess:
-            return (FROM_GUESS,)
+        one_step = (ONE_STEP,) if self.one_step_share else ()
+        if self.highest_noise_level < 1.0:
+            return (FROM_GUESS, *one_step)
         noise = 1.0 if self.predicts == "epsilon" else GUIDED.initial_noise_scale
         denoising = [replace(way, initial_noise_scale=noise) for way in (GUIDED, UNGUIDED)]
-        if self.one_step_share == 0.0:
-            return tuple(denoising)
-        return (ONE_STEP, *denoising) if self.one_step_share < 1.0 else (ONE_STEP,)
+        return one_step if self.one_step_share == 1.0 else (*one_step, *denoising)
 
     @property
     def is_drawn_otherwise(self) -> bool:
         """Whether what is learnt needs views to be drawn as `samplings` says."""
-        return self.starts_from_guess or self.one_step_share > 0.0
+        return self.highest_noise_level < 1.0 or self.one_step_share > 0.0
 
 
 SHIPPED = ViewRecipe()
@@ -114,8 +116,9 @@ RECIPES = {
     "picture": ViewRecipe(predicts="sample"),
     "one-step": ViewRecipe(one_step_share=1.0),
     "one-step-median": ViewRecipe(one_step_share=1.0, learns_median=True),
-    "from-guess": ViewRecipe(starts_from_guess=True),
+    "from-guess": ViewRecipe(starts_from_guess=True, highest_noise_level=FROM_GUESS.strength),
     "both": ViewRecipe(one_step_share=0.75),
+    "both-for-guess": ViewRecipe(one_step_share=0.6, highest_noise_level=FROM_GUESS.strength),
     "any-offset": ViewRecipe(offsets="any"),
     "no-guess": ViewRecipe(takes_guess=False),
     "no-patches": ViewRecipe(sees_patches=False),

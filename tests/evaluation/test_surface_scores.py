@@ -62,3 +62,21 @@ def test_a_missing_part_costs_recall_and_not_precision():
     pair = [trimesh.creation.box((1, 1, 1)).apply_translation((x, 0, 0)) for x in (-2, 2)]
     truth = sample_points(trimesh.util.concatenate(pair), NUM_POINTS, seed=1)
     assert score_surface(colored(pair[0]), truth).f_05_in_place == pytest.approx(2 / 3, abs=0.02)
+
+
+def test_a_missing_part_does_not_pull_the_others_out_of_place(chair):
+    """A slab below the chair that the mesh does not have: with the smallest squares in place of
+    the smallest distances the mesh grows until nothing else fits (F@.05 0.47)."""
+    slab = trimesh.creation.box((0.5, 0.5, 0.05)).apply_translation((0, 0, -1.2))
+    truth = sample_points(trimesh.util.concatenate([chair, slab]), NUM_POINTS, seed=1)
+    scores = score_surface(colored(chair), truth)
+    assert scores.f_05 == pytest.approx(scores.f_05_in_place, abs=0.01)
+
+
+def test_no_alignment_is_further_away_than_none(chair):
+    """A larger slab makes iterated matching end where the chamfer distance is larger than without
+    (0.063)."""
+    slab = trimesh.creation.box((1.0, 1.0, 0.05)).apply_translation((0, 0, -0.4))
+    truth = sample_points(trimesh.util.concatenate([chair, slab]), NUM_POINTS, seed=1)
+    scores = score_surface(colored(chair), truth)
+    assert scores.chamfer < 0.0605

@@ -290,7 +290,7 @@ def test_views_are_drawn_from_where_the_noise_of_the_training_leads(
     zero123 = untrained_zero123(recipe)
     data = replace(latents_of(rigs), guesses=torch.randn_like(latents_of(rigs).latents))
     batch = draw_view_batch(data, slots(4), recipe)
-    batch = replace(batch, noise_level=torch.full((4,), 0.9999))
+    batch = replace(batch, noise_level=torch.full((4,), 0.4999))
     seen: list[torch.Tensor] = []
     zero123.unet.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].float()))
     networks = nn.ModuleDict({name: getattr(zero123, name) for name in TRAINED_TOGETHER})
@@ -347,6 +347,15 @@ def test_noise_levels_of_a_batch_are_spread(rigs: RigViews) -> None:
     for first, half in enumerate(halves):
         for name, value in vars(half).items():
             assert torch.equal(value, getattr(whole, name)[first::2])
+
+
+def test_no_more_noise_is_learnt_than_views_from_a_guess_have(rigs: RigViews) -> None:
+    recipe = RECIPES["both-for-guess"]
+    batch = draw_view_batch(latents_of(rigs), slots(20), recipe)
+    denoised = batch.noise_level[~batch.is_one_step]
+    assert len(denoised) == 8 and denoised.max() < FROM_GUESS.strength
+    assert (denoised * 16).floor().tolist() == list(range(8))
+    assert (batch.noise_level[batch.is_one_step] == 1.0).all()
 
 
 def test_decoder_training_leaves_the_latents_alone(data_dir: Path) -> None:
