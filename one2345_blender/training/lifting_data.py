@@ -18,7 +18,7 @@ from ..contracts.cameras import FOCAL_PER_SIDE
 from ..contracts.job_folder import atomic_write
 from ..pipeline.lifting.photo_lifter import BIN_LENGTH
 from ..pipeline.view_schedule import NUM_STAGE1_VIEWS, method_viewpoints
-from .recolouring import random_colours
+from .recolouring import random_blur, random_colours
 from .reconstruction_data import depth_rig
 from .renders import RenderedRigs, load_rigs
 from .targets import DEPTH_TOLERANCE, DepthRig, free_space, unproject
@@ -147,7 +147,7 @@ class PhotoReader:
 def draw_batch(
     data: LiftingPhotos, slots: Sequence[Slot], chances: NDArray[np.float64] | None = None
 ) -> LiftingBatch:
-    """Random photos, one for each slot; half of them mirrored, the colours of each varied.
+    """Random photos, one for each slot; half of them mirrored, colours and sharpness varied.
 
     Args:
         data: `N` photos.
@@ -164,7 +164,7 @@ def draw_batch(
         points = data.surface_points[index].astype(np.float32)
         recolour = random_colours(rng)
         mask = photo[..., 3]
-        photo = np.dstack([recolour(photo[..., :3], mask), mask])
+        photo = random_blur(rng, np.dstack([recolour(photo[..., :3], mask), mask]))
         rgb = recolour(rgb, np.full(len(rgb), 255, np.uint8))
         other = rng.integers(data.view_rgba.shape[1])
         view, pose = data.view_rgba[index, other], data.photo_from_view[index, other]

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Objects in other colours and exposures: new ones at no cost, and cameras that see otherwise."""
+"""Objects in other colours and exposures, photos that are not quite sharp: new ones at no cost, and
+cameras that see otherwise."""
 
 from __future__ import annotations
 
@@ -7,6 +8,11 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+
+BLURRED_SHARE = 0.5
+MAX_BLUR = 1.0 / 128.0
+"""Standard deviation in sides of the picture: one pixel where that has 128."""
 
 
 def random_colours(
@@ -24,3 +30,15 @@ def random_colours(
         return (share * changed + (1.0 - share) * rgb).astype(np.uint8)
 
     return recolour
+
+
+def random_blur(rng: np.random.Generator, photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A photo `(H, W, C)`, sRGB on white and its mask, as a lens a little out of focus shows it.
+
+    Half of all photos stay as sharp as they are.
+    """
+    sigma_px = MAX_BLUR * photo.shape[0] * float(rng.random())
+    if rng.random() >= BLURRED_SHARE:
+        return photo
+    blurred = gaussian_filter(photo.astype(np.float32), (sigma_px, sigma_px, 0.0), mode="nearest")
+    return np.asarray(blurred.round(), np.uint8)

@@ -20,7 +20,7 @@ from ..pipeline.lifting.photo_elevation import (
     PhotoElevation,
 )
 from ..pipeline.view_schedule import method_viewpoints
-from .recolouring import random_colours
+from .recolouring import random_blur, random_colours
 from .renders import load_rigs
 from .run_folder import RunFolder
 from .training_loop import Slot, TrainingLoop, share_of
@@ -154,7 +154,8 @@ def draw_photos(views: PosedViews, slots: Sequence[Slot]) -> tuple[Tensor, Tenso
     for slot, rgba in zip(slots, views.rgba[chosen], strict=True):
         mask = rgba[..., 3]
         recoloured = np.dstack([random_colours(slot.rng)(rgba[..., :3], mask), mask])
-        pictures.append(recoloured[:, ::-1] if slot.rng.random() < 0.5 else recoloured)
+        photo = random_blur(slot.rng, recoloured)
+        pictures.append(photo[:, ::-1] if slot.rng.random() < 0.5 else photo)
     images = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 255.0
     crops = [_photo_crop(i[3].numpy(), s.rng) for i, s in zip(images, slots, strict=True)]
     theta = torch.from_numpy(np.stack(crops))

@@ -19,7 +19,7 @@ from ..pipeline.view_schedule import (
     NUM_STAGE1_VIEWS,
     method_viewpoints,
 )
-from .recolouring import random_colours
+from .recolouring import random_blur, random_colours
 from .renders import rendered_size_px
 
 NUM_VIEWS = NUM_STAGE1_VIEWS * (1 + len(NEAR_OFFSETS))
@@ -182,8 +182,8 @@ class RigReader:
         data_dir: Holds `renders/<asset_id>.npz`.
         asset_ids: Objects to read as they appear.
         rigs_per_asset: At most so many rigs of each object.
-        seed: With it, half of the rigs are mirrored, any of the level views becomes the photo, and
-            the colours and exposure of each rig are changed.
+        seed: With it, half of the rigs are mirrored, any of the level views becomes the photo, the
+            colours and exposure of each rig are changed, and some photos are not quite sharp.
     """
 
     def __init__(
@@ -241,6 +241,8 @@ class RigReader:
                 order = turned_rig(int(rng.integers(NUM_LEVEL_VIEWS)))
                 mask = mask[order]
                 pictures = random_colours(rng)(pictures[order], mask)
+                photo = random_blur(rng, np.dstack([pictures[0], mask[0]]))
+                pictures[0], mask[0] = photo[..., :3], photo[..., 3]
                 if rng.random() < 0.5:
                     pictures, mask, azimuth_deg = (
                         pictures[:, :, ::-1],

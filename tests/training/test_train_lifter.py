@@ -27,7 +27,7 @@ from one2345_blender.training.lifting_data import (
     join_photos,
     load_photos,
 )
-from one2345_blender.training.recolouring import random_colours
+from one2345_blender.training.recolouring import random_blur, random_colours
 from one2345_blender.training.renders import RenderedRigs, save_rigs
 from one2345_blender.training.train_elevation import ElevationObjective, PosedViews, draw_photos
 from one2345_blender.training.train_lifter import LiftingObjective
@@ -180,6 +180,19 @@ def test_recolouring_leaves_the_background_white() -> None:
     changed = random_colours(np.random.default_rng(1))(rgb, mask)
     assert (changed[mask == 0] == 255).all()
     assert (changed[mask == 255] != rgb[mask == 255]).any()
+
+
+def test_half_of_the_photos_are_not_quite_sharp() -> None:
+    photo = np.full((128, 128, 4), 255, np.uint8)
+    photo[..., 3] = 0
+    photo[32:96, 32:96] = (200, 40, 10, 255)
+    drawn = [random_blur(np.random.default_rng(seed), photo) for seed in range(40)]
+    blurred = [image for image in drawn if (image != photo).any()]
+    assert 10 < len(blurred) < 30
+    for image in blurred:
+        assert (image[:24] == photo[:24]).all()
+        assert (image[40:88, 40:88] == photo[64, 64]).all()
+        assert image[..., 3].mean() == pytest.approx(photo[..., 3].mean(), rel=0.01)
 
 
 def test_lifter_learns(photos: LiftingPhotos) -> None:
