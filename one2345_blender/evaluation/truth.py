@@ -15,7 +15,7 @@ from ..contracts.errors import One2345Error
 from ..pipeline.view_schedule import method_viewpoints
 from ..training.asset_readers.textured_model import TexturedModel
 from ..training.rasterizer import Rasterizer, RenderedView
-from ..training.renders import RenderedRigs, Rig, draw_rig
+from ..training.renders import RenderedRigs, Rig, draw_rig, survey_viewpoints
 from .surface_scores import NUM_POINTS, sample_points
 
 NOVEL_VIEWPOINTS = tuple(
@@ -138,6 +138,7 @@ def _surface(model: TexturedModel, rig: Rig) -> trimesh.Trimesh:
     corners = np.concatenate([part.positions for part in model.parts])
     mesh = trimesh.Trimesh(corners, np.arange(len(corners)).reshape(-1, 3), process=True)
     mesh.update_faces(mesh.nondegenerate_faces())
+    mesh.update_faces(mesh.unique_faces())  # drawn for both sides
     if mesh.is_watertight and not mesh.is_volume:
         trimesh.repair.fix_normals(mesh, multibody=True)
     return mesh.apply_transform(rig.world_from_model)
@@ -173,16 +174,6 @@ def _seen_points(
         num_drawn += len(points)
     seen = np.concatenate(kept)
     return seen[:NUM_POINTS], len(seen) / num_drawn
-
-
-def survey_viewpoints(count: int) -> list[Viewpoint]:
-    """Cameras spread evenly over the whole sphere (a Fibonacci lattice), poles included."""
-    height = 1.0 - (2.0 * np.arange(count) + 1.0) / count
-    azimuth_deg = np.degrees(np.arange(count) * np.pi * (3.0 - np.sqrt(5.0)))
-    return [
-        Viewpoint(name=f"survey_{i}", azimuth_deg=azimuth_deg[i], elevation_deg=elevation_deg)
-        for i, elevation_deg in enumerate(np.degrees(np.arcsin(height)))
-    ]
 
 
 def _draw(viewpoints: Sequence[Viewpoint], rig: Rig, rasterizer: Rasterizer) -> list[RenderedView]:

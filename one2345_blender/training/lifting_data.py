@@ -19,7 +19,7 @@ from ..contracts.job_folder import atomic_write
 from ..pipeline.lifting.photo_lifter import BIN_LENGTH
 from ..pipeline.view_schedule import NUM_STAGE1_VIEWS, method_viewpoints
 from .recolouring import random_blur, random_colours
-from .reconstruction_data import depth_rig
+from .reconstruction_data import depth_rig, surveyed_rig, well_covered
 from .renders import RenderedRigs, load_rigs
 from .targets import DEPTH_TOLERANCE, DepthRig, free_space, unproject
 from .training_loop import Slot
@@ -32,8 +32,8 @@ NUM_SURFACE_POINTS = 1024
 OTHER_VIEW_SIZE_PX = 32
 MIRROR = np.array([[-1.0], [1.0], [1.0], [1.0]], np.float32)
 """Of x: `pose * MIRROR * MIRROR.T` is the same between mirrored cameras."""
-JUDGING_VIEWS = tuple(range(NUM_STAGE1_VIEWS)) + tuple(range(NUM_STAGE1_VIEWS, 40, 2))
-"""Views that say whether a point is inside; all 40 would say little more."""
+JUDGING_VIEWS = (*range(NUM_STAGE1_VIEWS), *range(NUM_STAGE1_VIEWS, 40, 2), *range(40, 72))
+"""Views that say whether a point is inside: half of the near ones, and those from all around."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,13 +88,14 @@ def join_photos(parts: list[LiftingPhotos]) -> LiftingPhotos:
 
 def load_photos(data_dir: Path, asset_id: str) -> LiftingPhotos:
     """One object's photos from `lifting`; made from its renders and kept there where they are not
-    there yet, or are another version's."""
+    there yet, are another version's, or older than the renders."""
     path = data_dir / "lifting" / f"{asset_id}.npz"
-    if path.is_file():
+    renders_path = data_dir / "renders" / f"{asset_id}.npz"
+    if path.is_file() and path.stat().st_mtime >= renders_path.stat().st_mtime:
         with np.load(path, allow_pickle=False) as arrays:
             if set(arrays.files) == set(LiftingPhotos.__dataclass_fields__):
                 return LiftingPhotos(**arrays)
-    rigs = load_rigs(data_dir / "renders" / f"{asset_id}.npz")
+    rigs = load_rigs(renders_path)
     rng = np.random.default_rng([*asset_id.encode()])
     photos = join_photos([_photos_of_rig(rigs, rig, rng) for rig in range(len(rigs.rgb))])
     path.parent.mkdir(exist_ok=True)
@@ -192,9 +193,9 @@ def _photos_of_rig(rigs: RenderedRigs, rig: int, rng: np.random.Generator) -> Li
     stage1 = method_viewpoints(float(rigs.elevation_deg[rig]))[:NUM_STAGE1_VIEWS]
     usable = [i for i, v in enumerate(stage1) if i and low <= v.elevation_deg <= high]
     chosen = [0, *rng.permutation(usable)[: PHOTOS_PER_RIG - 1].tolist()]
-    depths = depth_rig(rigs, rig)
+    depths, judges = depth_rig(rigs, rig), surveyed_rig(rigs, rig)
     generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
-    surface = unproject(depths, NUM_SURFACE_POINTS, generator)
+    surface = unproject(well_covered(depths, rigs.mask[rig]), generator, NUM_SURFACE_POINTS)
     row, column = surface.pixel.numpy().T
     surface_rgb = rigs.rgb[rig, surface.view.numpy(), row, column]
     w2c = torch.linalg.inv(depths.c2w[chosen])
@@ -209,7 +210,7 @@ def _photos_of_rig(rigs: RenderedRigs, rig: int, rng: np.random.Generator) -> Li
     )
     short = NUM_SURFACE_POINTS - len(surface_rgb)  # tiny objects show fewer pixels
     photo = np.concatenate([rigs.rgb[rig, chosen], rigs.mask[rig, chosen, ..., None]], axis=-1)
-    front_depth, is_inside = zip(*[_behind_pixels(depths, view) for view in chosen], strict=True)
+    front_depth, is_inside = zip(*[_behind_pixels(judges, view) for view in chosen], strict=True)
     return LiftingPhotos(
         photo=photo,
         front_depth=np.stack(front_depth),

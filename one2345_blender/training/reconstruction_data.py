@@ -27,7 +27,7 @@ from ..pipeline.view_schedule import NUM_STAGE1_VIEWS, method_viewpoints
 from .framing import MAX_OBJECT_RADIUS
 from .ray_rendering import TargetRays
 from .reconstruction_recipes import SHIPPED, ReconstructionRecipe
-from .renders import RenderedRigs, load_rigs
+from .renders import NUM_SURVEY_VIEWS, RenderedRigs, load_rigs, survey_viewpoints
 from .targets import DepthRig, SdfTarget, unproject
 from .view_data import drawing_chances
 
@@ -86,6 +86,28 @@ def depth_rig(rigs: RenderedRigs, rig: int) -> DepthRig:
         c2w=torch.from_numpy(c2w_from_viewpoints(viewpoints)),
         K=torch.from_numpy(method_intrinsics(rigs.rgb.shape[-2])),
     )
+
+
+def surveyed_rig(rigs: RenderedRigs, rig: int) -> DepthRig:
+    """The same and those from all around."""
+    seen = depth_rig(rigs, rig)
+    around = torch.from_numpy(c2w_from_viewpoints(survey_viewpoints(NUM_SURVEY_VIEWS)))
+    survey = torch.from_numpy(rigs.survey_depth[rig].astype(np.float32))
+    return DepthRig(
+        depth=torch.cat([seen.depth, survey]), c2w=torch.cat([seen.c2w, around]), K=seen.K
+    )
+
+
+def well_covered(depths: DepthRig, mask: NDArray[np.uint8]) -> DepthRig:
+    """The same without pixels that show something else beside the object: their colours are mixed.
+
+    Args:
+        depths: V depth maps.
+        mask: (V,H,W) coverage, 0..255; of an object that covers no pixel as a whole those remain
+            that it covers most.
+    """
+    is_whole = torch.from_numpy(mask == mask.max())
+    return replace(depths, depth=torch.where(is_whole, depths.depth, 0.0))
 
 
 def photo_and_near_views(rigs: RenderedRigs, rig: int) -> NDArray[np.uint8]:
@@ -238,9 +260,7 @@ class ReconstructionData:
         if self.lifter is not None and rng.random() < GUESSED_SHARE:
             sources = replace(sources, guess=lifted_photo(self.lifter, rigs, rig))
         example = replace(
-            self._with_targets(
-                sources, depth_rig(rigs, rig), rigs.rgb[rig], generator, use_predicted
-            ),
+            self._with_targets(sources, rigs, rig, generator, use_predicted),
             is_predicted=use_predicted,
         )
         if self.recipe.supervision == "rays":
@@ -254,19 +274,20 @@ class ReconstructionData:
     def _with_targets(
         self,
         sources: SourceViews,
-        rig: DepthRig,
-        rgb: NDArray[np.uint8],
+        rigs: RenderedRigs,
+        rig: int,
         generator: torch.Generator,
         is_predicted: bool,
     ) -> ReconstructionExample:
-        target = SdfTarget(rig, generator)
+        target = SdfTarget(surveyed_rig(rigs, rig), generator)
         if is_predicted:
             points = self._points_around_guess(sources.guess, generator)
         else:
             points = self._points_around_surface(target.surface.points, generator)
-        coloured = unproject(rig, self.num_surface_points, generator)
+        shown = well_covered(depth_rig(rigs, rig), rigs.mask[rig])
+        coloured = unproject(shown, generator, self.num_surface_points)
         row, column = coloured.pixel.unbind(1)
-        colors = torch.from_numpy(rgb)[coloured.view, row, column].float() / 255
+        colors = torch.from_numpy(rigs.rgb[rig])[coloured.view, row, column].float() / 255
         return ReconstructionExample(
             sources=sources,
             points=points,

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..contracts.cameras import c2w_from_viewpoints, method_intrinsics
+from ..contracts.cameras import Viewpoint, c2w_from_viewpoints, method_intrinsics
 from ..contracts.job_folder import atomic_write
 from ..pipeline.view_schedule import method_viewpoints
 from .asset_readers.textured_model import TexturedModel
@@ -28,6 +28,7 @@ OBJECT_FRACTION_RANGE = (0.70, 0.80)
 NUM_RIGS = {"train": 2, "val": 1, "near_test": 1, "far_test": 1}
 MIN_INPUT_COVERAGE = 0.04
 """An input view that shows less, such as a door edge-on, is drawn again."""
+NUM_SURVEY_VIEWS = 32
 
 _MAX_DRAWS = 8
 
@@ -44,6 +45,9 @@ class RenderedRigs:
     """`(R, V, H, W)` along the view axis, world units; 0 = background."""
     elevation_deg: NDArray[np.float32]
     """`(R,)` of the input view; the cameras follow from `method_viewpoints`."""
+    survey_depth: NDArray[np.float16]
+    """`(R, 32, H, W)` like `depth`, from all around (`survey_viewpoints`): what the method's views
+    do not show, above all undersides, is no part of the object for that."""
     normal: NDArray[np.int8] | None = None
     """`(R, V, H, W, 3)` unit vectors times 127, world axes, where they were asked for; 0 =
     background."""
@@ -83,10 +87,12 @@ def render_rigs(
     points = model.points
     K = method_intrinsics(rasterizer.size_px)
     rows: list[list[RenderedView]] = []
+    surveys: list[NDArray[np.float16]] = []
     elevations_deg: list[float] = []
     for rig_index in range(num_rigs):
         rig = draw_rig(points, rasterizer, rig_index=rig_index, seed_text=seed_text)
         elevations_deg.append(rig.elevation_deg)
+        surveys.append(survey(rasterizer, rig))
         rows.append(
             [
                 rasterizer.render(
@@ -101,8 +107,27 @@ def render_rigs(
         mask=np.array([[view.mask for view in row] for row in rows]),
         depth=np.array([[view.depth for view in row] for row in rows]).astype(np.float16),
         elevation_deg=np.array(elevations_deg, np.float32),
+        survey_depth=np.array(surveys),
         normal=(127.0 * np.array(normals)).round().astype(np.int8) if normals[0] else None,
     )
+
+
+def survey(rasterizer: Rasterizer, rig: Rig) -> NDArray[np.float16]:
+    """`(32, H, W)` depth maps of the model that the rasterizer holds, as it stands in the rig."""
+    K = method_intrinsics(rasterizer.size_px)
+    cameras = c2w_from_viewpoints(survey_viewpoints(NUM_SURVEY_VIEWS))
+    views = [rasterizer.render(c2w, K, world_from_model=rig.world_from_model) for c2w in cameras]
+    return np.array([view.depth for view in views]).astype(np.float16)
+
+
+def survey_viewpoints(count: int) -> list[Viewpoint]:
+    """Cameras spread evenly over the whole sphere (a Fibonacci lattice), poles included."""
+    height = 1.0 - (2.0 * np.arange(count) + 1.0) / count
+    azimuth_deg = np.degrees(np.arange(count) * np.pi * (3.0 - np.sqrt(5.0)))
+    return [
+        Viewpoint(name=f"survey_{i}", azimuth_deg=azimuth_deg[i], elevation_deg=elevation_deg)
+        for i, elevation_deg in enumerate(np.degrees(np.arcsin(height)))
+    ]
 
 
 def draw_rig(
@@ -181,5 +206,8 @@ def rendered_size_px(folder: Path) -> int | None:
 
 
 def is_rendered(path: Path) -> bool:
-    """Whether a complete file is already there."""
-    return path.is_file() and zipfile.is_zipfile(path)
+    """Whether a complete file is already there, with all that is rendered today."""
+    if not (path.is_file() and zipfile.is_zipfile(path)):
+        return False
+    with zipfile.ZipFile(path) as arrays:
+        return "survey_depth.npy" in arrays.namelist()

@@ -3,7 +3,7 @@
 
 No mesh is needed, so open and self-intersecting models serve as well as closed ones: a point is
 outside where any view sees through it, its distance is the one to the nearest seen surface point,
-and sheets without thickness get some, or they would not be in the field at all.
+and boards and sheets thinner than a voxel get its thickness, or no volume could hold them.
 """
 
 from __future__ import annotations
@@ -17,18 +17,23 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 from torch.nn import functional as F
 
+from .framing import MAX_OBJECT_RADIUS
+
 TRUNCATION = 0.12
 """World units: about five voxels of the 48^3 volume."""
 DEPTH_TOLERANCE = 0.006
 """World units: a point this close behind a depth sample may still be in front of the surface."""
-THIN_DEPTH = 0.02
-"""World units: a surface point is thin if the point this far behind it is outside."""
-THIN_OFFSET = 0.013
-"""World units: half the thickness that thin surfaces get, half a voxel of the 48^3 volume."""
+POINT_SPACING = 0.006
+"""World units: of the surface's points, about a pixel."""
+THIN_OFFSET = 0.012
+"""World units: half the thickness that is given to what is thinner, about half a voxel of the 48^3
+volume."""
+THICKNESSES = (0.026, 0.02, 0.015, 0.01, 0.005, 0.001)
+"""World units: those that are told apart below that."""
+MAX_THIN_POINTS = 16_000
 THIN_VOTERS = 8
 THIN_SHARE = 0.7
-"""Of the nearest surface points that must look thin too."""
-MAX_SURFACE_POINTS = 16_000
+"""Of the nearest points that must look thin too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,11 +60,10 @@ class SurfacePoints:
     """(N,2) int64 row and column."""
 
 
-def unproject(rig: DepthRig, limit: int, generator: torch.Generator) -> SurfacePoints:
-    """At most `limit` random foreground pixels of all views as world points."""
+def unproject(rig: DepthRig, generator: torch.Generator, limit: int | None = None) -> SurfacePoints:
+    """The foreground pixels of all views as world points, at most `limit`, in random order."""
     seen = rig.depth.nonzero()  # (N,3) view, row, column
-    if len(seen) > limit:
-        seen = seen[torch.randperm(len(seen), generator=generator)[:limit]]
+    seen = seen[torch.randperm(len(seen), generator=generator)[:limit]]
     view, row, column = seen.unbind(1)
     z = rig.depth[view, row, column]
     pixels = torch.stack([column * z, row * z, z], dim=1).float()
@@ -92,32 +96,99 @@ def free_space(rig: DepthRig, points: Tensor) -> Tensor:
 
 
 class SdfTarget:
-    """The truncated signed distance of one rig's object, world units, negative inside."""
+    """The truncated signed distance of one rig's object, world units, negative inside.
+
+    Args:
+        rig: Depth maps that show the object from all around: what none of them sees through is
+            inside.
+        generator: Draws the points that are tried for what is thin.
+    """
 
     def __init__(self, rig: DepthRig, generator: torch.Generator) -> None:
         self.rig = rig
-        self.surface = unproject(rig, MAX_SURFACE_POINTS, generator)
-        camera_centres = rig.c2w[self.surface.view, :3, 3]
-        rays = F.normalize(self.surface.points - camera_centres, dim=1)
-        behind = self.surface.points + THIN_DEPTH * rays
-        thin = (free_space(rig, behind) > DEPTH_TOLERANCE).numpy()
-        points = self.surface.points.numpy()
-        self._tree = cKDTree(points)
-        # solid objects look thin along grazing rays; other views of the same place outvote those
-        _, neighbours = self._tree.query(points[thin], k=min(THIN_VOTERS, len(points)))
-        thin_points = points[thin][thin[neighbours].reshape(thin.sum(), -1).mean(1) > THIN_SHARE]
-        self._thin_tree = cKDTree(thin_points) if len(thin_points) else None
+        self.surface = _evenly(unproject(rig, generator))
+        self._tree = cKDTree(self.surface.points.numpy())
+        middle = self._thin_middle(generator)
+        self._thin_tree = cKDTree(middle) if len(middle) else None
 
     def __call__(self, points: Tensor) -> Tensor:
         """(P,) at world points (P,3)."""
         query = points.numpy()
         outside = (free_space(self.rig, points) > DEPTH_TOLERANCE).numpy()
+        outside |= np.linalg.norm(query, axis=1) > MAX_OBJECT_RADIUS
         distance = _distance(self._tree, query)
         sdf = np.where(outside, distance, -distance)
         if self._thin_tree is not None:
             to_thin = _distance(self._thin_tree, query)
             sdf = np.where(to_thin < TRUNCATION, np.minimum(sdf, to_thin - THIN_OFFSET), sdf)
         return torch.from_numpy(sdf.clip(-TRUNCATION, TRUNCATION).astype(np.float32))
+
+    def _thin_middle(self, generator: torch.Generator) -> NDArray[np.float32]:
+        """(N,3) in the middle of what is thinner than `THICKNESSES`.
+
+        The place just that far behind a surface is outside there. What looks so at an edge alone is
+        outvoted.
+        """
+        chosen = torch.randperm(len(self.surface.points), generator=generator)[:MAX_THIN_POINTS]
+        points = self.surface.points[chosen]
+        inwards = -surface_normals(self.rig, self.surface)[chosen]
+        thickness = torch.full((len(points),), torch.inf)
+        is_thin = torch.ones(len(points), dtype=torch.bool)
+        for candidate in THICKNESSES:
+            behind = points[is_thin] + (candidate + DEPTH_TOLERANCE) * inwards[is_thin]
+            is_free = free_space(self.rig, behind) > DEPTH_TOLERANCE
+            is_thin[is_thin.clone()] = is_free
+            thickness[is_thin] = candidate
+        seems_thin = thickness.isfinite()
+        _, neighbours = cKDTree(points.numpy()).query(
+            points[seems_thin].numpy(), k=range(1, min(THIN_VOTERS, len(points)) + 1)
+        )
+        is_sure = seems_thin[torch.from_numpy(neighbours)].float().mean(1) > THIN_SHARE
+        middle = points + 0.5 * torch.where(seems_thin, thickness, 0.0)[:, None] * inwards
+        return middle[seems_thin][is_sure].numpy()
+
+
+def surface_normals(rig: DepthRig, surface: SurfacePoints) -> Tensor:
+    """(N,3) unit normals towards the camera, world axes: across from neighbouring pixels of the
+    same surface; towards the camera itself where there are none."""
+    size, unprojection = rig.depth.shape[-1], torch.linalg.inv(rig.K).T
+
+    def camera_point(rows: int, columns: int) -> tuple[Tensor, Tensor]:
+        row = (surface.pixel[:, 0] + rows).clamp(0, size - 1)
+        column = (surface.pixel[:, 1] + columns).clamp(0, size - 1)
+        z = rig.depth[surface.view, row, column]
+        return torch.stack([column * z, row * z, z], dim=1).float() @ unprojection, z
+
+    here, depth = camera_point(0, 0)
+
+    def along(rows: int, columns: int) -> Tensor:
+        (ahead, z_ahead), (back, z_back) = (
+            camera_point(rows, columns),
+            camera_point(-rows, -columns),
+        )
+        step_ahead = torch.where(z_ahead > 0, (z_ahead - depth).abs(), torch.inf)
+        step_back = torch.where(z_back > 0, (z_back - depth).abs(), torch.inf)
+        return torch.where((step_ahead <= step_back)[:, None], ahead - here, here - back)
+
+    normal = F.normalize(torch.linalg.cross(along(0, 1), along(1, 0)), dim=1)
+    towards = F.normalize(-here, dim=1)
+    normal = torch.where(normal.norm(dim=1, keepdim=True) > 0.5, normal, towards)
+    normal = torch.where((normal * towards).sum(1, keepdim=True) < 0, -normal, normal)
+    return torch.einsum("nij,nj->ni", rig.c2w[surface.view, :3, :3], normal)
+
+
+def _evenly(surface: SurfacePoints) -> SurfacePoints:
+    """One point in each cell of `POINT_SPACING`: pixels alone would follow the cameras' distances
+    and angles, and leave undersides bare."""
+    cell = (surface.points / POINT_SPACING).floor().long()
+    cell = cell - cell.amin(0)
+    wide = cell.amax(0) + 1
+    index = (cell[:, 0] * wide[1] + cell[:, 1]) * wide[2] + cell[:, 2]
+    _, first = np.unique(index.numpy(), return_index=True)
+    kept = torch.from_numpy(first)
+    return SurfacePoints(
+        points=surface.points[kept], view=surface.view[kept], pixel=surface.pixel[kept]
+    )
 
 
 def _distance(tree: cKDTree, query: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -22,11 +22,11 @@ from ..pipeline.reconstruction.reconstructor import SparseNeuSReconstructor
 from ..pipeline.view_schedule import method_viewpoints
 from .reconstruction_data import (
     SourceViews,
-    depth_rig,
     lifted_photo,
     photo_and_near_views,
     source_views,
     stage1_sources,
+    surveyed_rig,
     without_photo,
 )
 from .reconstruction_recipes import SHIPPED, ReconstructionRecipe
@@ -63,7 +63,7 @@ def validate(
     for asset_id in asset_ids:
         rigs = load_rigs(data_dir / "renders" / f"{asset_id}.npz")
         elevation_deg = float(rigs.elevation_deg[0])
-        target = SdfTarget(depth_rig(rigs, 0), torch.Generator().manual_seed(0))
+        target = SdfTarget(surveyed_rig(rigs, 0), torch.Generator().manual_seed(0))
         if recipe.source_stage == 1:
             sources = {"true": stage1_sources(rigs, 0)}
         else:
@@ -108,7 +108,8 @@ def _scores(
     axis = torch.linspace(-1, 1, GRID_RESOLUTION, device=volume.features.device)
     nodes = volume.frame.to_world(torch.cartesian_prod(axis, axis, axis))
     expected: Tensor = torch.cat([target(chunk) for chunk in nodes.cpu().split(2**15)])
-    sdf = sdf_grid(reconstructor, volume, GRID_RESOLUTION).flatten().cpu() * volume.frame.radius
+    above_level = sdf_grid(reconstructor, volume, GRID_RESOLUTION).flatten().cpu()
+    sdf = (above_level + reconstructor.config["iso_level"]) * volume.frame.radius
     inside, expected_inside = sdf < 0, expected < 0
     union = (inside | expected_inside).sum().clamp_min(1)
     return {

@@ -9,10 +9,10 @@ from trimesh.transformations import transform_points
 
 from one2345_blender.contracts.cameras import c2w_from_viewpoints, method_intrinsics, px_from_world
 from one2345_blender.evaluation.surface_scores import NUM_POINTS
-from one2345_blender.evaluation.truth import TruthError, read_truth, survey_viewpoints
+from one2345_blender.evaluation.truth import TruthError, read_truth
 from one2345_blender.pipeline.view_schedule import method_viewpoints
 from one2345_blender.training.asset_readers.textured_model import TexturedModel, transform_model
-from one2345_blender.training.renders import load_rigs, object_seed_text
+from one2345_blender.training.renders import load_rigs, object_seed_text, survey_viewpoints
 
 SIZE_PX = 64
 

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,22 +14,30 @@ import pytest
 import torch
 from training_steps import learn
 
-from one2345_blender.contracts.cameras import c2w_from_viewpoints, method_intrinsics, px_from_world
+from one2345_blender.contracts.cameras import (
+    Viewpoint,
+    c2w_from_viewpoints,
+    method_intrinsics,
+    px_from_world,
+)
 from one2345_blender.pipeline.lifting.radiance import MAX_DENSITY, RadianceGrid, grid_nodes
 from one2345_blender.pipeline.view_schedule import method_viewpoints
 from one2345_blender.training.reconstruction_data import (
     ReconstructionData,
+    depth_rig,
     shrink,
     source_views,
     target_rays,
+    well_covered,
 )
 from one2345_blender.training.reconstruction_recipes import RECIPES
-from one2345_blender.training.renders import RenderedRigs, save_rigs
+from one2345_blender.training.renders import RenderedRigs, save_rigs, survey_viewpoints
 from one2345_blender.training.targets import (
     THIN_OFFSET,
     TRUNCATION,
     DepthRig,
     SdfTarget,
+    surface_normals,
     unproject,
 )
 from one2345_blender.training.train_reconstruction import (
@@ -41,39 +51,54 @@ RADIUS = 0.4
 ELEVATION_DEG = 20.0
 
 
-def camera_rays() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Cameras (V,4,4), intrinsics, and world ray directions (V,H,W,3) of unit depth."""
-    c2w = torch.from_numpy(c2w_from_viewpoints(method_viewpoints(ELEVATION_DEG)))
+def rig_of(
+    first_hit: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    viewpoints: Sequence[Viewpoint],
+) -> DepthRig:
+    """Depth maps of what `first_hit` says of rays, given by their origins (V,1,1,3) and by
+    directions (V,H,W,3) of unit depth: the depth, 0 for none."""
+    c2w = torch.from_numpy(c2w_from_viewpoints(viewpoints))
     K = torch.from_numpy(method_intrinsics(SIZE_PX))
     row, column = torch.meshgrid(torch.arange(SIZE_PX), torch.arange(SIZE_PX), indexing="ij")
     pixels = torch.stack([column, row, torch.ones_like(row)], dim=-1).float()
     rays = torch.einsum("vij,hwj->vhwi", c2w[:, :3, :3], pixels @ torch.linalg.inv(K).T)
-    return c2w, K, rays
+    return DepthRig(depth=first_hit(c2w[:, None, None, :3, 3], rays), c2w=c2w, K=K)
 
 
-def sphere_rig() -> DepthRig:
-    """40 depth maps of a sphere at the origin."""
-    c2w, K, rays = camera_rays()
-    centre = c2w[:, None, None, :3, 3]
+def first_hit_of_sphere(centre: torch.Tensor, rays: torch.Tensor) -> torch.Tensor:
+    """A sphere at the origin."""
     a, b = rays.square().sum(-1), (rays * centre).sum(-1)
     discriminant = b**2 - a * (centre.square().sum(-1) - RADIUS**2)
-    depth = torch.where(discriminant > 0, (-b - discriminant.clamp_min(0).sqrt()) / a, 0.0)
-    return DepthRig(depth=depth, c2w=c2w, K=K)
+    return torch.where(discriminant > 0, (-b - discriminant.clamp_min(0).sqrt()) / a, 0.0)
 
 
-def sheet_rig() -> DepthRig:
-    """40 depth maps of a square without thickness in the plane y = 0."""
-    c2w, K, rays = camera_rays()
-    centre = c2w[:, None, None, :3, 3]
-    depth = -centre[..., 1] / rays[..., 1]
-    hit = centre + depth[..., None] * rays
-    on_sheet = (hit.abs().amax(-1) < RADIUS) & (depth > 0)
-    return DepthRig(depth=torch.where(on_sheet, depth, 0.0), c2w=c2w, K=K)
+def first_hit_of_box(
+    centre: torch.Tensor, rays: torch.Tensor, half_sides: torch.Tensor
+) -> torch.Tensor:
+    """A box at the origin, along the axes."""
+    ends = torch.stack([(side * half_sides - centre) / rays for side in (-1, 1)])
+    enters, leaves = ends.amin(0).amax(-1), ends.amax(0).amin(-1)
+    return torch.where(enters < leaves, enters, 0.0)
+
+
+METHOD_VIEWPOINTS = method_viewpoints(ELEVATION_DEG)
+ALL_VIEWPOINTS = [*METHOD_VIEWPOINTS, *survey_viewpoints(32)]
+
+
+def sphere_rig(viewpoints: Sequence[Viewpoint] = METHOD_VIEWPOINTS) -> DepthRig:
+    return rig_of(first_hit_of_sphere, viewpoints)
+
+
+def board_rig(thickness: float, axis: int, viewpoints: Sequence[Viewpoint]) -> DepthRig:
+    """A square board, across the axis."""
+    half_sides = torch.full((3,), RADIUS)
+    half_sides[axis] = thickness / 2
+    return rig_of(partial(first_hit_of_box, half_sides=half_sides), viewpoints)
 
 
 def test_unprojected_pixels_lie_on_the_surface() -> None:
     rig = sphere_rig()
-    surface = unproject(rig, 500, torch.Generator().manual_seed(0))
+    surface = unproject(rig, torch.Generator().manual_seed(0), 500)
     assert len(surface.points) == 500
     assert surface.points.norm(dim=1).numpy() == pytest.approx(RADIUS, abs=1e-4)
     view = int(surface.view[0])
@@ -91,13 +116,55 @@ def test_sphere_gets_its_distance() -> None:
     assert (target(points)[sure] * expected[sure] > 0).all()
 
 
-def test_sheets_get_some_thickness() -> None:
-    target = SdfTarget(sheet_rig(), torch.Generator().manual_seed(0))
-    on_sheet = torch.rand(500, 3) * 0.6 - 0.3
-    on_sheet[:, 1] = 0
-    assert (target(on_sheet) < 0).float().mean() > 0.98
-    beside = on_sheet + torch.tensor([0.0, 2 * THIN_OFFSET + 0.01, 0.0])
-    assert (target(beside) > 0).all()
+@pytest.mark.parametrize("axis", [1, 2])
+@pytest.mark.parametrize("thickness", [1e-4, 0.006, 0.012, 0.02])
+def test_boards_get_the_thickness_that_a_volume_holds(thickness: float, axis: int) -> None:
+    rig = board_rig(thickness, axis, ALL_VIEWPOINTS)
+    target = SdfTarget(rig, torch.Generator().manual_seed(0))
+    across = torch.linspace(-0.06, 0.06, 121)
+    lines = (torch.rand(200, 1, 3) * 0.6 - 0.3).repeat(1, len(across), 1)
+    lines[..., axis] = across
+    is_inside = (target(lines.reshape(-1, 3)) < 0).view(200, -1)
+    found = is_inside.sum(1) * 0.001
+    assert found.median() == pytest.approx(2 * THIN_OFFSET, abs=0.006)
+    assert found.min() > THIN_OFFSET and found.max() < 3.5 * THIN_OFFSET
+    middle = (is_inside * across).sum(1) / is_inside.sum(1)
+    assert middle.abs().max() < 0.004
+
+
+def test_a_solid_box_is_no_board() -> None:
+    rig = board_rig(0.3, 2, ALL_VIEWPOINTS)
+    assert SdfTarget(rig, torch.Generator().manual_seed(0))._thin_tree is None
+
+
+def test_what_the_method_does_not_see_is_not_solid_for_that() -> None:
+    """Below a board that is seen from above alone."""
+    from_above = method_viewpoints(60.0)
+    below = torch.rand(500, 3) * 0.4 - torch.tensor([0.2, 0.2, 0.45])
+    targets = [
+        SdfTarget(board_rig(0.02, 2, viewpoints), torch.Generator().manual_seed(0))
+        for viewpoints in (from_above, [*from_above, *survey_viewpoints(32)])
+    ]
+    is_inside = [(target(below) < 0).float().mean() for target in targets]
+    assert is_inside[0] > 0.3 and is_inside[1] == 0.0
+
+
+def test_normals_lead_out_of_the_surface() -> None:
+    rig = sphere_rig()
+    surface = unproject(rig, torch.Generator().manual_seed(0), 2000)
+    normals = surface_normals(rig, surface)
+    cosine = (normals * surface.points / RADIUS).sum(1)
+    assert cosine.median() > 0.99 and cosine.quantile(0.02) > 0.8
+
+
+def test_colours_of_rims_are_not_learnt() -> None:
+    rigs = sphere_renders()
+    mask = rigs.mask[0].copy()
+    mask[:, ::2] //= 2
+    rig = well_covered(depth_rig(rigs, 0), mask)
+    assert (rig.depth[:, ::2] == 0).all()
+    assert (rig.depth[:, 1::2] > 0).any()
+    assert (well_covered(depth_rig(rigs, 0), mask // 2).depth > 0).any()
 
 
 def test_smaller_views_keep_their_cameras() -> None:
@@ -122,6 +189,7 @@ def sphere_renders() -> RenderedRigs:
         mask=(mask * np.uint8(255))[None],
         depth=rig.depth.numpy().astype(np.float16)[None],
         elevation_deg=np.array([ELEVATION_DEG], np.float32),
+        survey_depth=sphere_rig(survey_viewpoints(32)).depth.numpy().astype(np.float16)[None],
     )
 
 

@@ -221,6 +221,8 @@ def test_rigs_follow_the_view_schedule_and_their_seed(rasterizer, tmp_path: Path
     assert rigs.rgb.shape == (2, 40, VIEW_SIZE_PX, VIEW_SIZE_PX, 3)
     assert rigs.depth.dtype == np.float16
     assert ((rigs.depth > 0) == (rigs.mask > 0)).all()
+    assert rigs.survey_depth.shape == (2, 32, VIEW_SIZE_PX, VIEW_SIZE_PX)
+    assert (rigs.survey_depth > 0).any((2, 3)).all()
 
     for rig in range(2):
         views = method_viewpoints(float(rigs.elevation_deg[rig]))
@@ -232,6 +234,10 @@ def test_rigs_follow_the_view_schedule_and_their_seed(rasterizer, tmp_path: Path
     assert not is_rendered(path)
     save_rigs(rigs, path)
     assert is_rendered(path)
+    arrays = {name: array for name, array in vars(rigs).items() if array is not None}
+    del arrays["survey_depth"]  # as they were until 0.1.0
+    np.savez(tmp_path / "old.npz", **arrays)
+    assert not is_rendered(tmp_path / "old.npz")
     again = render_rigs(model, rasterizer, num_rigs=2, seed_text="box")
     assert (load_rigs(path).rgb == again.rgb).all()
     other = render_rigs(model, rasterizer, num_rigs=1, seed_text="other")

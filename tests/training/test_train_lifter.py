@@ -53,6 +53,7 @@ def ball_rigs() -> RenderedRigs:
         mask=np.broadcast_to(255 * mask, rgb.shape[:-1]).astype(np.uint8),
         depth=np.broadcast_to(depth, rgb.shape[:-1]).astype(np.float16),
         elevation_deg=np.array([ELEVATION_DEG], np.float32),
+        survey_depth=np.broadcast_to(depth, (1, 32, SIZE_PX, SIZE_PX)).astype(np.float16),
     )
 
 
