@@ -163,15 +163,21 @@ def true_ellipsoid(truth: TrueObject) -> Attempt:
 
 def of_prepared(photo: ForegroundImage, elevation: ElevationEstimate, truth: TrueObject) -> Attempt:
     """No mesh yet, in the world of a method that prepared the input as a photo."""
-    _, _, side_px = photo.crop_box_px
     return Attempt(
         mesh=None,
         rgb=photo.rgb,
         mask=photo.mask,
         elevation_deg=elevation.elevation_deg,
-        world_from_mesh=side_px / len(truth.mask),
+        world_from_mesh=true_scale(photo, len(truth.mask)),
         elevation=elevation,
     )
+
+
+def true_scale(photo: ForegroundImage, size_px: int) -> float:
+    """Size of the object in the true rig's world over that in the world of a method that prepared a
+    render of `size_px` as a photo, which enlarges it."""
+    _, _, side_px = photo.crop_box_px
+    return side_px / size_px
 
 
 def _nothing(truth: TrueObject) -> Attempt:

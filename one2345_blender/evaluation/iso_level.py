@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from ..pipeline.view_schedule import (
 from ..training.cutouts import rgba_from_render
 from ..training.renders import load_rigs
 from ..training.view_data import read_split
+from .attempts import true_scale
 from .mesh_renderer import MeshRenderer
 from .picture_scores import silhouette_iou
 
@@ -55,13 +57,14 @@ def main(argv: list[str]) -> None:
             except EmptySurfaceError:
                 ious[iso_level].extend([0.0] * NUM_STAGE1_VIEWS)
                 continue
+            vertices = mesh.vertices * np.float32(true_scale(photo, rigs.mask.shape[-1]))
             with MeshRenderer(pipeline.view_size_px) as renderer:
                 for view, mask in zip(
                     viewpoints[:NUM_STAGE1_VIEWS],
                     rigs.mask[0, :NUM_STAGE1_VIEWS] > 127,
                     strict=True,
                 ):
-                    _, silhouette = renderer.render(mesh, view)
+                    _, silhouette = renderer.render(replace(mesh, vertices=vertices), view)
                     ious[iso_level].append(silhouette_iou(mask, silhouette))
     for iso_level, values in ious.items():
         print(

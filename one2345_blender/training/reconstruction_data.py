@@ -39,8 +39,6 @@ GUESSED_DENSITY = 0.01
 """Share of the largest density from which on something is guessed to be there."""
 NUM_RAYS = 256
 MAX_POSE_JITTER_DEG = 3.0
-GUESSED_SHARE = 0.8
-"""Of the examples, where there is a lifter; the others show the images alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,7 +201,8 @@ class ReconstructionData:
         image_size_px: Of the source views; divides the size of the renders.
         num_points: P.
         num_surface_points: Q.
-        lifter: Makes the guesses, for a network that takes them.
+        lifter: Makes the guesses beside predicted views, for a network that takes them. True ones
+            have none, as in use: a guess that contradicts them would only teach to distrust it.
         recipe: Which views are sources, and whether rays are drawn.
     """
 
@@ -257,7 +256,7 @@ class ReconstructionData:
         if not self.recipe.sees_photo:
             sources = without_photo(sources)
         sources = shrink(sources, self.image_size_px)
-        if self.lifter is not None and rng.random() < GUESSED_SHARE:
+        if self.lifter is not None and use_predicted:
             sources = replace(sources, guess=lifted_photo(self.lifter, rigs, rig))
         example = replace(
             self._with_targets(sources, rigs, rig, generator, use_predicted),
