@@ -17,6 +17,7 @@ from ..contracts.mesh import ColoredMesh
 from ..contracts.progress import ignore_events
 from ..pipeline.foreground import ForegroundImage
 from ..pipeline.job_record import JobRecord
+from ..pipeline.lifting.guessed_surface import SURFACE_LOGIT
 from ..pipeline.lifting.radiance import VOLUME_HALF_SIDE, RadianceGrid, inside_logit
 from ..pipeline.meshing import zero_level_set
 from ..pipeline.pipeline_one2345 import One2345Pipeline
@@ -54,8 +55,6 @@ class Attempt:
         return replace(self.mesh, vertices=self.mesh.vertices * np.float32(self.world_from_mesh))
 
 
-SURFACE_LOGIT = -0.5
-"""Of being inside a guess: its surface is there. At even odds what is doubtful is too thin."""
 PIPELINE = "whole pipeline"
 """Name of the method that is judged."""
 Method = Callable[[TrueObject], Attempt]

@@ -21,6 +21,7 @@ from trimesh import Trimesh
 from ..contracts.errors import EmptySurfaceError
 from ..contracts.mesh import ColoredMesh
 from ..contracts.progress import OnEvent, StageStarted, StepDone, ignore_events
+from .lifting.guessed_surface import TRUNCATION, GuessedDistance
 from .photo_evidence import NO_EVIDENCE, PhotoEvidence
 from .reconstruction.frame import VolumeFrame
 from .reconstruction.geometry_volume import GeometryVolume
@@ -57,6 +58,9 @@ def extract_mesh(
         sdf = sdf_grid(reconstructor, volume, resolution, on_event)
     else:
         sdf = searched_sdf_grid(reconstructor, volume, resolution, stride, on_event)
+    guess_share = reconstructor.config["guess_share"]
+    if evidence.guess is not None and guess_share:
+        sdf = _mixed(sdf, GuessedDistance(evidence.guess), guess_share, volume.frame)
     smoothing_nodes = reconstructor.smoothing * (resolution - 1) / 2
     if smoothing_nodes:
         sdf = torch.from_numpy(gaussian_filter(sdf.cpu().numpy(), smoothing_nodes)).to(sdf)
@@ -79,6 +83,12 @@ def extract_mesh(
         faces=faces,
         vertex_colors=torch.cat([rgb, opaque], dim=1).cpu().numpy(),
     )
+
+
+def _mixed(sdf: Tensor, guess: GuessedDistance, share: float, frame: VolumeFrame) -> Tensor:
+    """The signed distance (R,R,R) with so much of the guess's in it, both truncated alike."""
+    truncated = sdf.clamp(-TRUNCATION / frame.radius, TRUNCATION / frame.radius)
+    return torch.lerp(truncated, _at_nodes(guess.at, sdf, frame), share)
 
 
 def _within_outline(sdf: Tensor, outline: Silhouette, frame: VolumeFrame, fills: bool) -> Tensor:

@@ -38,12 +38,13 @@ TRAINED = {
     "segmenter": (ForegroundSegmenter, "segmenter/segmenter"),
 }
 """Networks that have a run of their own, and where it leaves them."""
-MIN_PART_FRACTION = 0.1
-"""Of the largest part's faces; smaller ones are crumbs where the predicted views disagree."""
+MIN_PART_FRACTION = 0.02
+"""Of the largest part's faces; smaller ones are crumbs where the predicted views disagree. With 0.1
+a folding chair's legs were dropped, too."""
 SMOOTHING_VOXELS = 0.5
 """Takes the terraces away; twice as much makes thin parts thinner."""
-ISO_LEVEL = 0.008
-"""Volume units: sheets about as thin as a voxel hold together."""
+GUESS_SHARE = 0.5
+"""Of the guess's distance in the mesh's."""
 
 
 def main(argv: list[str]) -> None:
@@ -115,7 +116,8 @@ def _joined(data_dir: Path, preset_dir: Path, grid_resolution: int) -> One2345Pi
         grid_resolution=grid_resolution,
     )
     pipeline.reconstruction.register_to_config(
-        iso_level=ISO_LEVEL,
+        iso_level=0.0,
+        guess_share=GUESS_SHARE,
         min_part_fraction=MIN_PART_FRACTION,
         smoothing_voxels=SMOOTHING_VOXELS,
     )

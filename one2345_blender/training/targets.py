@@ -17,10 +17,9 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..pipeline.lifting.guessed_surface import TRUNCATION
 from .framing import MAX_OBJECT_RADIUS
 
-TRUNCATION = 0.12
-"""World units: about five voxels of the 48^3 volume."""
 DEPTH_TOLERANCE = 0.006
 """World units: a point this close behind a depth sample may still be in front of the surface."""
 POINT_SPACING = 0.006

@@ -10,7 +10,6 @@ from trimesh import Trimesh
 
 from one2345_blender.contracts.errors import EmptySurfaceError
 from one2345_blender.evaluation.attempts import (
-    SURFACE_LOGIT,
     guessed_surface,
     outline_hull,
     true_box,
@@ -25,6 +24,7 @@ from one2345_blender.evaluation.mesh_scores import (
 from one2345_blender.evaluation.picture_scores import psnr_db, silhouette_iou, ssim
 from one2345_blender.evaluation.score_table import COLUMNS, markdown_table, summarise
 from one2345_blender.evaluation.truth import read_truth
+from one2345_blender.pipeline.lifting.guessed_surface import SURFACE_LOGIT
 from one2345_blender.pipeline.lifting.radiance import VOLUME_HALF_SIDE, RadianceGrid, density
 from one2345_blender.training.renders import load_rigs, object_seed_text
 

@@ -17,6 +17,12 @@ from one2345_blender.contracts.cameras import (
 )
 from one2345_blender.contracts.errors import Cancelled, EmptySurfaceError
 from one2345_blender.contracts.progress import StepDone
+from one2345_blender.pipeline.lifting.guessed_surface import (
+    SURFACE_LOGIT,
+    TRUNCATION,
+    GuessedDistance,
+)
+from one2345_blender.pipeline.lifting.radiance import RadianceGrid, density, grid_nodes
 from one2345_blender.pipeline.meshing import extract_mesh, zero_level_set
 from one2345_blender.pipeline.photo_evidence import PhotoEvidence
 from one2345_blender.pipeline.reconstruction.geometry_volume import GeometryVolume
@@ -120,6 +126,43 @@ def test_smoothing_moves_a_ball_as_much_as_a_gaussian_does(volume: GeometryVolum
     )
     voxel = 2 / 15 * volume.frame.radius
     assert radius - smoothed == pytest.approx(voxel**2 / radius, rel=0.35)
+
+
+def ball_guess(radius: float, num_nodes: int = 33) -> RadianceGrid:
+    """A ball at the world's origin, with odds that change slowly across its surface."""
+    points = grid_nodes(num_nodes)
+    logit = 8.0 * (radius - points.norm(dim=-1)) + SURFACE_LOGIT
+    shape = (num_nodes, num_nodes, num_nodes)
+    return RadianceGrid(density=density(logit, points).view(shape), rgb=torch.zeros(3, *shape))
+
+
+@pytest.mark.parametrize("radius", [0.4, 0.0])
+def test_a_guess_has_its_distance(radius: float) -> None:
+    points = (torch.rand(2000, 3, generator=torch.Generator().manual_seed(0)) - 0.5) * 1.2
+    expected = (points.norm(dim=1) - radius).clamp(-TRUNCATION, TRUNCATION)
+    if radius == 0.0:
+        expected = torch.full_like(expected, TRUNCATION)
+    found = GuessedDistance(ball_guess(radius or -1.0)).at(points)
+    assert (found - expected).abs().max() < 0.012
+    assert (found - expected).abs().mean() < 0.003
+
+
+def test_the_guess_has_its_share_of_the_mesh(volume: GeometryVolume) -> None:
+    """Between two balls around the same place lies one of the radius between."""
+    torch.manual_seed(0)
+    alone = SparseNeuSReconstructor(
+        image_size_px=IMAGE_SIZE_PX, volume_size=16, voxel_size=None, volume_bounds="sphere"
+    )
+    mixing = SparseNeuSReconstructor.from_config(alone.config, guess_share=0.5)
+    mixing.load_state_dict(alone.state_dict())
+    of_network = np.linalg.norm(extract_mesh(alone, volume, 64).vertices, axis=1).mean()
+    evidence = PhotoEvidence(guess=ball_guess(of_network + 0.06))
+    ignored, mixed = (
+        np.linalg.norm(extract_mesh(network, volume, 64, evidence=evidence).vertices, axis=1)
+        for network in (alone, mixing)
+    )
+    assert ignored.mean() == of_network
+    assert mixed.mean() == pytest.approx(of_network + 0.03, abs=0.008)
 
 
 def test_listener_can_stop_the_work(

@@ -60,6 +60,8 @@ class SparseNeuSReconstructor(ModelMixin, ConfigMixin):
             slimmer.
         smoothing_voxels: width (standard deviation) of the Gaussian that the mesh's signed distance
             is smoothed with. Coarse volumes leave terraces, the original's need none.
+        guess_share: of the guess's own signed distance in the mesh's, where there is a guess. The
+            network's and the guess's errors are not the same.
         min_part_fraction: connected parts of the mesh with fewer faces than this share of the
             largest one's are left out.
     """
@@ -89,6 +91,7 @@ class SparseNeuSReconstructor(ModelMixin, ConfigMixin):
         surface_search_stride: int = 4,
         iso_level: float = 0.0,
         smoothing_voxels: float = 0.0,
+        guess_share: float = 0.0,
         min_part_fraction: float = 0.0,
     ) -> None:
         super().__init__()
