@@ -237,8 +237,7 @@ def train_reconstruction(
             recipe=recipe,
         )
         scores = mean_scores(rows)
-        judged = "predicted_sdf_l1" if "predicted_sdf_l1" in scores else "true_sdf_l1"
-        is_better = scores[judged] < best.get(judged, float("inf"))
+        is_better = not best or _error(scores) < _error(best)
         if is_better:
             best = scores
             if export_dir is not None:
@@ -248,6 +247,11 @@ def train_reconstruction(
     loop.every(60.0 * args.validate_every_minutes, validate_and_export, at_end=True)
     loop.take_steps(lambda slots: [data.draw(args.num_sources, slot.rng) for slot in slots])
     return scores
+
+
+def _error(scores: dict[str, float]) -> float:
+    """Of the distance, from true and, where there are any, from predicted views."""
+    return sum(value for name, value in scores.items() if name.endswith("sdf_l1"))
 
 
 def _new_networks(
