@@ -14,13 +14,13 @@ StageSeconds = Mapping[str, float]
 TYPICAL_STAGE_SECONDS: StageSeconds = {
     "load_models": 0.6,
     "foreground": 0.2,
-    "views_stage1": 1.7,
+    "views_stage1": 1.6,
     "elevation": 0.0,
-    "views_stage2": 1.6,
-    "features": 0.5,
-    "cost_volume": 0.7,
-    "sdf": 3.3,
-    "meshing": 3.7,
+    "views_stage2": 1.5,
+    "features": 0.4,
+    "cost_volume": 0.6,
+    "sdf": 4.9,
+    "meshing": 3.1,
     "write": 0.3,
 }
 """The embedded preset on two CPU cores, as docs/evaluation.md has them; its elevation is read from
