@@ -34,10 +34,18 @@ IMAGE_SIZE_PX = 32
 
 @pytest.fixture(scope="module")
 def reconstructor() -> SparseNeuSReconstructor:
+    return twins()[0]
+
+
+def twins(**changed: float) -> tuple[SparseNeuSReconstructor, SparseNeuSReconstructor]:
+    """An untrained network, and the same with another configuration."""
     torch.manual_seed(0)
-    return SparseNeuSReconstructor(
+    plain = SparseNeuSReconstructor(
         image_size_px=IMAGE_SIZE_PX, volume_size=16, voxel_size=None, volume_bounds="sphere"
     )
+    other = SparseNeuSReconstructor.from_config(plain.config, **changed)
+    other.load_state_dict(plain.state_dict())
+    return plain, other
 
 
 @pytest.fixture(scope="module")
@@ -114,12 +122,7 @@ def test_the_mesh_stays_within_the_outline_and_fills_it_if_asked(
 
 def test_smoothing_moves_a_ball_as_much_as_a_gaussian_does(volume: GeometryVolume) -> None:
     """Smoothing by s adds s^2 / r to the distance from a ball: an analytic shrinkage."""
-    torch.manual_seed(0)
-    plain = SparseNeuSReconstructor(
-        image_size_px=IMAGE_SIZE_PX, volume_size=16, voxel_size=None, volume_bounds="sphere"
-    )
-    smooth = SparseNeuSReconstructor.from_config(plain.config, smoothing_voxels=1.0)
-    smooth.load_state_dict(plain.state_dict())
+    plain, smooth = twins(smoothing_voxels=1.0)
     radius, smoothed = (
         np.linalg.norm(extract_mesh(network, volume, 64).vertices, axis=1).mean()
         for network in (plain, smooth)
@@ -149,12 +152,7 @@ def test_a_guess_has_its_distance(radius: float) -> None:
 
 def test_the_guess_has_its_share_of_the_mesh(volume: GeometryVolume) -> None:
     """Between two balls around the same place lies one of the radius between."""
-    torch.manual_seed(0)
-    alone = SparseNeuSReconstructor(
-        image_size_px=IMAGE_SIZE_PX, volume_size=16, voxel_size=None, volume_bounds="sphere"
-    )
-    mixing = SparseNeuSReconstructor.from_config(alone.config, guess_share=0.5)
-    mixing.load_state_dict(alone.state_dict())
+    alone, mixing = twins(guess_share=0.5)
     of_network = np.linalg.norm(extract_mesh(alone, volume, 64).vertices, axis=1).mean()
     evidence = PhotoEvidence(guess=ball_guess(of_network + 0.06))
     ignored, mixed = (
