@@ -57,14 +57,15 @@ def main(argv: list[str]) -> None:
             except EmptySurfaceError:
                 ious[iso_level].extend([0.0] * NUM_STAGE1_VIEWS)
                 continue
-            vertices = mesh.vertices * np.float32(true_scale(photo, rigs.mask.shape[-1]))
+            scale = np.float32(true_scale(photo, rigs.mask.shape[-1]))
+            mesh = replace(mesh, vertices=scale * mesh.vertices)
             with MeshRenderer(pipeline.view_size_px) as renderer:
                 for view, mask in zip(
                     viewpoints[:NUM_STAGE1_VIEWS],
                     rigs.mask[0, :NUM_STAGE1_VIEWS] > 127,
                     strict=True,
                 ):
-                    _, silhouette = renderer.render(replace(mesh, vertices=vertices), view)
+                    _, silhouette = renderer.render(mesh, view)
                     ious[iso_level].append(silhouette_iou(mask, silhouette))
     for iso_level, values in ious.items():
         print(

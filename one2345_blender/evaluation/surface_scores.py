@@ -94,9 +94,7 @@ def normalisation(points: Points) -> NDArray[np.float64]:
     return matrix
 
 
-def align(
-    points: Points, truth: Points, in_place: NDArray[np.float64] | None = None
-) -> NDArray[np.float64]:
+def align(points: Points, truth: Points, in_place: NDArray[np.float64]) -> NDArray[np.float64]:
     """The similarity `(4, 4)` with the smallest chamfer distance that iterated matching finds.
 
     Matches count in both directions; one alone would let the scale shrink to nothing. It starts
@@ -106,8 +104,7 @@ def align(
     Args:
         points: `(N, 3)`, centred, about as large as the truth.
         truth: `(M, 3)`, centred.
-        in_place: `(4, 4)` similarity that leaves the mesh where it stands in the truth's world,
-            where it stands in it.
+        in_place: `(4, 4)` similarity that leaves the mesh where it stands in the truth's world.
     """
     coarse = _matched(points, truth, _COARSE_POINTS)
     found = []
@@ -117,11 +114,10 @@ def align(
         found.append(coarse.iterate(start, _COARSE_STEPS))
     found.sort(key=lambda result: result[0])
     fine = _matched(points, truth, _FINE_POINTS)
-    stands = [] if in_place is None else [in_place]
-    starts = [*(matrix for _, matrix in found[:_NUM_FINE_STARTS]), *stands]
+    starts = [*(matrix for _, matrix in found[:_NUM_FINE_STARTS]), in_place]
     refined = [fine.iterate(start, _FINE_STEPS)[1] for start in starts]
     whole = _matched(points, truth, max(len(points), len(truth)))
-    return min([*refined, *stands], key=whole.chamfer)
+    return min([*refined, in_place], key=whole.chamfer)
 
 
 @dataclass(frozen=True, kw_only=True)

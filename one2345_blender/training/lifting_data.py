@@ -19,7 +19,7 @@ from ..contracts.job_folder import atomic_write
 from ..pipeline.lifting.photo_lifter import BIN_LENGTH
 from ..pipeline.view_schedule import NUM_STAGE1_VIEWS, method_viewpoints
 from .recolouring import random_blur, random_colours
-from .reconstruction_data import depth_rig, surveyed_rig, well_covered
+from .reconstruction_data import depth_rig, surveyed, well_covered
 from .renders import RenderedRigs, load_rigs
 from .targets import DEPTH_TOLERANCE, DepthRig, free_space, unproject
 from .training_loop import Slot
@@ -193,7 +193,8 @@ def _photos_of_rig(rigs: RenderedRigs, rig: int, rng: np.random.Generator) -> Li
     stage1 = method_viewpoints(float(rigs.elevation_deg[rig]))[:NUM_STAGE1_VIEWS]
     usable = [i for i, v in enumerate(stage1) if i and low <= v.elevation_deg <= high]
     chosen = [0, *rng.permutation(usable)[: PHOTOS_PER_RIG - 1].tolist()]
-    depths, judges = depth_rig(rigs, rig), surveyed_rig(rigs, rig)
+    depths = depth_rig(rigs, rig)
+    judges = surveyed(depths, rigs.survey_depth[rig])
     generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
     surface = unproject(well_covered(depths, rigs.mask[rig]), generator, NUM_SURFACE_POINTS)
     row, column = surface.pixel.numpy().T

@@ -86,13 +86,17 @@ def depth_rig(rigs: RenderedRigs, rig: int) -> DepthRig:
     )
 
 
-def surveyed_rig(rigs: RenderedRigs, rig: int) -> DepthRig:
-    """The same and those from all around."""
-    seen = depth_rig(rigs, rig)
+def surveyed(depths: DepthRig, survey_depth: NDArray[np.float16]) -> DepthRig:
+    """The same and those from all around.
+
+    Args:
+        depths: V depth maps.
+        survey_depth: (32,H,W) of the same rig.
+    """
     around = torch.from_numpy(c2w_from_viewpoints(survey_viewpoints(NUM_SURVEY_VIEWS)))
-    survey = torch.from_numpy(rigs.survey_depth[rig].astype(np.float32))
-    return DepthRig(
-        depth=torch.cat([seen.depth, survey]), c2w=torch.cat([seen.c2w, around]), K=seen.K
+    survey = torch.from_numpy(survey_depth.astype(np.float32))
+    return replace(
+        depths, depth=torch.cat([depths.depth, survey]), c2w=torch.cat([depths.c2w, around])
     )
 
 
@@ -278,12 +282,13 @@ class ReconstructionData:
         generator: torch.Generator,
         is_predicted: bool,
     ) -> ReconstructionExample:
-        target = SdfTarget(surveyed_rig(rigs, rig), generator)
+        depths = depth_rig(rigs, rig)
+        target = SdfTarget(surveyed(depths, rigs.survey_depth[rig]), generator)
         if is_predicted:
             points = self._points_around_guess(sources.guess, generator)
         else:
             points = self._points_around_surface(target.surface.points, generator)
-        shown = well_covered(depth_rig(rigs, rig), rigs.mask[rig])
+        shown = well_covered(depths, rigs.mask[rig])
         coloured = unproject(shown, generator, self.num_surface_points)
         row, column = coloured.pixel.unbind(1)
         colors = torch.from_numpy(rigs.rgb[rig])[coloured.view, row, column].float() / 255

@@ -58,6 +58,12 @@ class SurfacePoints:
     pixel: Tensor
     """(N,2) int64 row and column."""
 
+    def chosen(self, index: Tensor) -> SurfacePoints:
+        """Those with these indices."""
+        return SurfacePoints(
+            points=self.points[index], view=self.view[index], pixel=self.pixel[index]
+        )
+
 
 def unproject(rig: DepthRig, generator: torch.Generator, limit: int | None = None) -> SurfacePoints:
     """The foreground pixels of all views as world points, at most `limit`, in random order."""
@@ -129,15 +135,14 @@ class SdfTarget:
         outvoted.
         """
         chosen = torch.randperm(len(self.surface.points), generator=generator)[:MAX_THIN_POINTS]
-        points = self.surface.points[chosen]
-        inwards = -surface_normals(self.rig, self.surface)[chosen]
+        tried = self.surface.chosen(chosen)
+        points, inwards = tried.points, -surface_normals(self.rig, tried)
         thickness = torch.full((len(points),), torch.inf)
-        is_thin = torch.ones(len(points), dtype=torch.bool)
+        thin = torch.arange(len(points))
         for candidate in THICKNESSES:
-            behind = points[is_thin] + (candidate + DEPTH_TOLERANCE) * inwards[is_thin]
-            is_free = free_space(self.rig, behind) > DEPTH_TOLERANCE
-            is_thin[is_thin.clone()] = is_free
-            thickness[is_thin] = candidate
+            behind = points[thin] + (candidate + DEPTH_TOLERANCE) * inwards[thin]
+            thin = thin[free_space(self.rig, behind) > DEPTH_TOLERANCE]
+            thickness[thin] = candidate
         seems_thin = thickness.isfinite()
         _, neighbours = cKDTree(points.numpy()).query(
             points[seems_thin].numpy(), k=range(1, min(THIN_VOTERS, len(points)) + 1)
@@ -161,10 +166,8 @@ def surface_normals(rig: DepthRig, surface: SurfacePoints) -> Tensor:
     here, depth = camera_point(0, 0)
 
     def along(rows: int, columns: int) -> Tensor:
-        (ahead, z_ahead), (back, z_back) = (
-            camera_point(rows, columns),
-            camera_point(-rows, -columns),
-        )
+        ahead, z_ahead = camera_point(rows, columns)
+        back, z_back = camera_point(-rows, -columns)
         step_ahead = torch.where(z_ahead > 0, (z_ahead - depth).abs(), torch.inf)
         step_back = torch.where(z_back > 0, (z_back - depth).abs(), torch.inf)
         return torch.where((step_ahead <= step_back)[:, None], ahead - here, here - back)
@@ -184,10 +187,7 @@ def _evenly(surface: SurfacePoints) -> SurfacePoints:
     wide = cell.amax(0) + 1
     index = (cell[:, 0] * wide[1] + cell[:, 1]) * wide[2] + cell[:, 2]
     _, first = np.unique(index.numpy(), return_index=True)
-    kept = torch.from_numpy(first)
-    return SurfacePoints(
-        points=surface.points[kept], view=surface.view[kept], pixel=surface.pixel[kept]
-    )
+    return surface.chosen(torch.from_numpy(first))
 
 
 def _distance(tree: cKDTree, query: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -22,11 +22,12 @@ from ..pipeline.reconstruction.reconstructor import SparseNeuSReconstructor
 from ..pipeline.view_schedule import method_viewpoints
 from .reconstruction_data import (
     SourceViews,
+    depth_rig,
     lifted_photo,
     photo_and_near_views,
     source_views,
     stage1_sources,
-    surveyed_rig,
+    surveyed,
     without_photo,
 )
 from .reconstruction_recipes import SHIPPED, ReconstructionRecipe
@@ -63,7 +64,8 @@ def validate(
     for asset_id in asset_ids:
         rigs = load_rigs(data_dir / "renders" / f"{asset_id}.npz")
         elevation_deg = float(rigs.elevation_deg[0])
-        target = SdfTarget(surveyed_rig(rigs, 0), torch.Generator().manual_seed(0))
+        depths = surveyed(depth_rig(rigs, 0), rigs.survey_depth[0])
+        target = SdfTarget(depths, torch.Generator().manual_seed(0))
         if recipe.source_stage == 1:
             sources = {"true": stage1_sources(rigs, 0)}
         else:
