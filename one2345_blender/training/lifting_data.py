@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..contracts.cameras import FOCAL_PER_SIDE
+from ..contracts.cameras import method_intrinsics
 from ..contracts.job_folder import atomic_write
 from ..pipeline.lifting.photo_lifter import BIN_LENGTH
 from ..pipeline.view_schedule import NUM_STAGE1_VIEWS, method_viewpoints
 from .recolouring import random_blur, random_colours
 from .reconstruction_data import depth_rig, surveyed, well_covered
 from .renders import RenderedRigs, load_rigs
-from .targets import DEPTH_TOLERANCE, DepthRig, free_space, unproject
+from .targets import DepthRig, is_seen_through, unproject
 from .training_loop import Slot
 from .view_data import nothing_rendered, rendered, without
 
@@ -30,8 +30,6 @@ PHOTOS_PER_RIG = 4
 NUM_DEPTHS = 32
 NUM_SURFACE_POINTS = 1024
 OTHER_VIEW_SIZE_PX = 32
-MIRROR = np.array([[-1.0], [1.0], [1.0], [1.0]], np.float32)
-"""Of x: `pose * MIRROR * MIRROR.T` is the same between mirrored cameras."""
 JUDGING_VIEWS = (*range(NUM_STAGE1_VIEWS), *range(NUM_STAGE1_VIEWS, 40, 2), *range(40, 72))
 """Views that say whether a point is inside: half of the near ones, and those from all around."""
 
@@ -156,6 +154,7 @@ def draw_batch(
         chances: `(N,)` of each photo to be drawn; None: all are alike.
     """
     rows: list[tuple[NDArray[Any], ...]] = []
+    mirror = mirrored_camera(data.photo.shape[-2])
     for slot in slots:
         rng = slot.rng
         index = rng.choice(len(data.photo), p=chances)
@@ -173,7 +172,7 @@ def draw_batch(
         if rng.random() < 0.5:
             photo, front, view = photo[:, ::-1], front[:, ::-1], view[:, ::-1]
             inside = inside[..., ::-1]
-            points, pose = points * MIRROR[:3, 0], pose * MIRROR * MIRROR.T
+            points, pose = points @ mirror[:3, :3].T, mirror @ pose @ mirror
         rows.append((photo, front, inside, points, rgb, view, pose))
     columns = [torch.from_numpy(np.stack(column)) for column in zip(*rows, strict=True)]
     return LiftingBatch(
@@ -185,6 +184,17 @@ def draw_batch(
         view=columns[5].permute(0, 3, 1, 2).float() / 255.0,
         photo_from_view=columns[6],
     )
+
+
+def mirrored_camera(size_px: int) -> NDArray[np.float32]:
+    """`(4, 4)` from a camera's frame to the one in which its mirrored picture shows what it shows,
+    and back; OpenCV axes.
+
+    A picture is mirrored between its two middle pixels, the camera looks at the right one of them.
+    """
+    mirror = np.diag(np.array([-1.0, 1.0, 1.0, 1.0], np.float32))
+    mirror[0, 2] = -1.0 / method_intrinsics(size_px)[0, 0]
+    return mirror
 
 
 def _photos_of_rig(rigs: RenderedRigs, rig: int, rng: np.random.Generator) -> LiftingPhotos:
@@ -248,15 +258,15 @@ def _behind_pixels(depths: DepthRig, view: int) -> tuple[NDArray[np.float16], ND
     nearest = -F.max_pool2d(-far_away[None], 2)[0]
     row, column = nearest.isfinite().nonzero().T
     front = nearest[row, column]
-    centre = (2 * torch.stack([column, row], dim=-1) + 1) / size - 1
-    slope = torch.cat([centre / (2 * FOCAL_PER_SIDE), torch.ones(len(centre), 1)], dim=-1)
+    centre = torch.stack([2 * column + 0.5, 2 * row + 0.5, torch.ones(len(row))], dim=-1)
+    slope = centre @ torch.linalg.inv(depths.K).T
     depth = front + BIN_LENGTH * (torch.arange(NUM_DEPTHS)[:, None] - 0.5)
     before_camera = (slope * depth[..., None]).reshape(-1, 3)
     pose = depths.c2w[view]
     points = before_camera @ pose[:3, :3].T + pose[:3, 3]
     judging = list(JUDGING_VIEWS)
     judges = DepthRig(depth=depths.depth[judging], c2w=depths.c2w[judging], K=depths.K)
-    inside = (free_space(judges, points) <= DEPTH_TOLERANCE).reshape(NUM_DEPTHS, -1)
+    inside = ~is_seen_through(judges, points).reshape(NUM_DEPTHS, -1)
     inside[0], inside[1] = False, True
     bits = np.zeros((NUM_DEPTHS, size, size), bool)
     bits[:, row.numpy(), column.numpy()] = inside.numpy()

@@ -22,6 +22,8 @@ from .framing import MAX_OBJECT_RADIUS
 
 DEPTH_TOLERANCE = 0.006
 """World units: a point this close behind a depth sample may still be in front of the surface."""
+VIEWS_AT_ONCE = 12
+"""Few see through most of what is outside; the others need not be asked."""
 POINT_SPACING = 0.006
 """World units: of the surface's points, about a pixel."""
 THIN_OFFSET = 0.012
@@ -78,12 +80,31 @@ def unproject(rig: DepthRig, generator: torch.Generator, limit: int | None = Non
     return SurfacePoints(points=points, view=view, pixel=torch.stack([row, column], dim=1))
 
 
-def free_space(rig: DepthRig, points: Tensor) -> Tensor:
-    """(P,) how far each world point (P,3) lies in front of the surface in its most revealing view.
+def is_seen_through(rig: DepthRig, points: Tensor) -> Tensor:
+    """(P,) bool: whether some view shows the surface, or nothing, clearly behind each world point
+    (P,3), or none shows where it is.
 
-    Positive: some view sees through the point, or none shows it. Background counts as far away;
-    depth is interpolated between pixels unless they belong to different surfaces.
+    Depth is interpolated between pixels unless they belong to different surfaces.
     """
+    is_free = torch.zeros(len(points), dtype=torch.bool)
+    is_shown = torch.zeros_like(is_free)
+    left = torch.arange(len(points))
+    num_parts = -(-len(rig.depth) // VIEWS_AT_ONCE)
+    for part in range(num_parts):  # each from all around: most points are decided by the first
+        views = slice(part, None, num_parts)
+        in_front, is_inside = _in_front(
+            DepthRig(depth=rig.depth[views], c2w=rig.c2w[views], K=rig.K), points[left]
+        )
+        is_shown[left] |= is_inside.any(0)
+        seen_through = (in_front > DEPTH_TOLERANCE).any(0)
+        is_free[left[seen_through]] = True
+        left = left[~seen_through]
+    return is_free | ~is_shown
+
+
+def _in_front(rig: DepthRig, points: Tensor) -> tuple[Tensor, Tensor]:
+    """How far the points lie in front of what each view shows there, (V,P), -inf beside its
+    picture; and whether they lie in it."""
     w2c = torch.linalg.inv(rig.c2w)
     camera = torch.einsum("vij,pj->vpi", w2c[:, :3, :3], points) + w2c[:, None, :3, 3]
     projected = camera @ rig.K.T
@@ -95,9 +116,8 @@ def free_space(rig: DepthRig, points: Tensor) -> Tensor:
     smooth = F.grid_sample(far, grid, mode="bilinear", padding_mode="border", align_corners=True)
     same_surface = (smooth - nearest).abs() < DEPTH_TOLERANCE * 4
     depth = torch.where(same_surface, smooth, nearest)[:, 0, 0]
-    inside_image = (grid[:, 0].abs() <= 1).all(-1)
-    in_front = torch.where(inside_image, depth - z, torch.tensor(-torch.inf)).amax(0)
-    return torch.where(inside_image.any(0), in_front, torch.tensor(torch.inf))
+    is_inside = (grid[:, 0].abs() <= 1).all(-1)
+    return torch.where(is_inside, depth - z, torch.tensor(-torch.inf)), is_inside
 
 
 class SdfTarget:
@@ -119,7 +139,7 @@ class SdfTarget:
     def __call__(self, points: Tensor) -> Tensor:
         """(P,) at world points (P,3)."""
         query = points.numpy()
-        outside = (free_space(self.rig, points) > DEPTH_TOLERANCE).numpy()
+        outside = is_seen_through(self.rig, points).numpy()
         outside |= np.linalg.norm(query, axis=1) > MAX_OBJECT_RADIUS
         distance = _distance(self._tree, query)
         sdf = np.where(outside, distance, -distance)
@@ -141,7 +161,7 @@ class SdfTarget:
         thin = torch.arange(len(points))
         for candidate in THICKNESSES:
             behind = points[thin] + (candidate + DEPTH_TOLERANCE) * inwards[thin]
-            thin = thin[free_space(self.rig, behind) > DEPTH_TOLERANCE]
+            thin = thin[is_seen_through(self.rig, behind)]
             thickness[thin] = candidate
         seems_thin = thickness.isfinite()
         _, neighbours = cKDTree(points.numpy()).query(

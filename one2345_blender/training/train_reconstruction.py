@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -23,7 +24,7 @@ from ..pipeline.reconstruction.geometry_volume import GeometryVolume
 from ..pipeline.reconstruction.reconstructor import SparseNeuSReconstructor
 from .framing import MAX_OBJECT_RADIUS
 from .ray_rendering import RaySupervision
-from .reconstruction_data import ReconstructionData, ReconstructionExample
+from .reconstruction_data import ReconstructionData, ReconstructionExample, SourceViews
 from .reconstruction_recipes import RECIPES, SHIPPED, ReconstructionRecipe
 from .run_folder import RunFolder, read_log
 from .training_loop import TrainingLoop, share_of
@@ -68,6 +69,12 @@ class ReconstructionObjective(nn.Module):
     ) -> None:
         super().__init__()
         self.reconstructor = reconstructor
+        for part, layout in (
+            (reconstructor.feature_net, torch.channels_last),
+            (reconstructor.cost_volume, torch.channels_last),
+            (reconstructor.unet3d, torch.channels_last_3d),
+        ):
+            part.to(memory_format=layout)  # type: ignore[call-overload]
         self.rays = RaySupervision() if recipe.supervision == "rays" else None
 
     def forward(self, examples: list[ReconstructionExample]) -> dict[str, Tensor]:
@@ -77,10 +84,7 @@ class ReconstructionObjective(nn.Module):
         return {name: torch.stack([loss[name] for loss in each]).mean() for name in each[0]}
 
     def _losses(self, example: ReconstructionExample) -> dict[str, Tensor]:
-        reconstructor, sources = self.reconstructor, example.sources
-        volume = reconstructor.encode(
-            sources.rgb, sources.c2w, sources.K, sources.reference_c2w, guess=sources.guess
-        )
+        reconstructor, volume = self.reconstructor, self._encoded(example.sources)
         if self.rays is not None:
             return self.rays(reconstructor, volume, example.rays)
         frame = volume.frame
@@ -92,6 +96,14 @@ class ReconstructionObjective(nn.Module):
         weight = torch.where(example.sdf < 0, inside_weight, 1.0)
         losses = {"sdf": (weight * error).mean(), "color": F.l1_loss(color, example.surface_rgb)}
         return {"loss": losses["sdf"] + COLOR_WEIGHT * losses["color"], **losses}
+
+    def _encoded(self, sources: SourceViews) -> GeometryVolume:
+        """The convolutions in bfloat16; what follows them asks for less than its rounding."""
+        with torch.autocast(sources.rgb.device.type, torch.bfloat16):
+            volume = self.reconstructor.encode(
+                sources.rgb, sources.c2w, sources.K, sources.reference_c2w, guess=sources.guess
+            )
+        return replace(volume, features=volume.features.float())
 
 
 def _normals(

@@ -54,7 +54,7 @@ def lifted_ball(elevation_deg: float) -> LiftedPhoto:
     """What a perfect network would make of a red ball's photo."""
     c2w = c2w_from_viewpoints([Viewpoint(name="", azimuth_deg=0.0, elevation_deg=elevation_deg)])[0]
     centre = torch.from_numpy((BALL_CENTRE - c2w[:3, 3]) @ c2w[:3, :3]).float()
-    unit = (2 * torch.arange(SIZE_PX) + 1) / SIZE_PX - 1
+    unit = 2 * torch.arange(SIZE_PX) / SIZE_PX - 1
     y, x = torch.meshgrid(unit, unit, indexing="ij")
     rays = torch.stack([x, y, torch.full_like(x, 2 * FOCAL_PER_SIDE)], dim=-1)
     rays = rays / rays[..., 2:]
@@ -81,8 +81,8 @@ def test_photo_coordinates_agree_with_the_cameras() -> None:
     c2w = c2w_from_viewpoints([Viewpoint(name="", azimuth_deg=0.0, elevation_deg=35.0)])[0]
     px, _ = px_from_world(points, c2w, method_intrinsics(SIZE_PX))
     before_camera = torch.from_numpy((points - c2w[:3, 3]) @ c2w[:3, :3])
-    on_photo = photo_coordinates(before_camera).numpy()
-    np.testing.assert_allclose((on_photo + 1) * SIZE_PX / 2, px, atol=1e-4)
+    on_photo = photo_coordinates(before_camera, SIZE_PX).numpy()
+    np.testing.assert_allclose((on_photo + 1) * SIZE_PX / 2 - 0.5, px, atol=1e-4)
 
 
 def test_nothing_lies_before_the_visible_surface() -> None:
@@ -93,7 +93,7 @@ def test_nothing_lies_before_the_visible_surface() -> None:
     middle = SIZE_PX // 2 + 6
     front = float(lifted.front_depth[0, 0, middle, middle])
     offset = torch.tensor([-3.0, -0.4, -0.02, 0.02, 0.4, NUM_DEPTHS - 1.5]) * BIN_LENGTH
-    slope = (2.0 * (middle + 0.5) / SIZE_PX - 1.0) / (2.0 * FOCAL_PER_SIDE)
+    slope = (2.0 * middle / SIZE_PX - 1.0) / (2.0 * FOCAL_PER_SIDE)
     depth = front + offset
     points = torch.stack([slope * depth, slope * depth, depth], dim=-1)[None]
     found, _ = replace(lifted, logit=logit).at(points)

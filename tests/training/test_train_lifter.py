@@ -19,13 +19,13 @@ from one2345_blender.pipeline.lifting.photo_lifter import BIN_LENGTH, LiftedPhot
 from one2345_blender.pipeline.lifting.radiance import subsampled_intrinsics
 from one2345_blender.pipeline.view_schedule import method_viewpoints
 from one2345_blender.training.lifting_data import (
-    MIRROR,
     NUM_DEPTHS,
     LiftingPhotos,
     PhotoReader,
     draw_batch,
     join_photos,
     load_photos,
+    mirrored_camera,
 )
 from one2345_blender.training.recolouring import random_blur, random_colours
 from one2345_blender.training.renders import RenderedRigs, save_rigs
@@ -66,7 +66,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> LiftingPhotos:
 
 
 def test_what_lies_behind_the_pixels_is_the_ball(photos: LiftingPhotos) -> None:
-    unit = ((2 * np.arange(64) + 1) / 64 - 1) / (2 * FOCAL_PER_SIDE)
+    unit = ((2 * np.arange(64) + 0.5) / 64 - 1) / (2 * FOCAL_PER_SIDE)
     y, x = np.meshgrid(unit, unit, indexing="ij")
     bins = BIN_LENGTH * (np.arange(NUM_DEPTHS)[:, None, None] - 0.5)
     for front, bits in zip(photos.front_depth.astype(float), photos.is_inside, strict=True):
@@ -96,6 +96,21 @@ def test_photos_have_the_elevations_of_their_views(photos: LiftingPhotos) -> Non
     expected = [views[index].elevation_deg for index in colors]
     assert colors[0] == 0
     np.testing.assert_allclose(photos.elevation_deg, expected)
+
+
+def test_a_mirrored_picture_is_what_the_mirrored_camera_sees() -> None:
+    mirror, K = mirrored_camera(SIZE_PX), method_intrinsics(SIZE_PX)
+    points = np.random.default_rng(0).uniform(-0.4, 0.4, (50, 3))
+    points[:, 2] += 1.2
+
+    def picture(before_camera: np.ndarray) -> np.ndarray:
+        px = before_camera @ K.T
+        return px[:, :2] / px[:, 2:]
+
+    expected = picture(points)
+    expected[:, 0] = SIZE_PX - 1 - expected[:, 0]
+    np.testing.assert_allclose(picture(points @ mirror[:3, :3].T), expected, atol=1e-4)
+    np.testing.assert_allclose(mirror @ mirror, np.eye(4), atol=1e-6)
 
 
 def test_mirrored_examples_stay_consistent(photos: LiftingPhotos) -> None:
@@ -147,11 +162,10 @@ def test_photos_are_drawn_by_their_chances(photos: LiftingPhotos) -> None:
     chances = np.zeros(len(photos.photo))
     chances[2] = 1.0
     batch = draw_batch(photos, slots(6), chances)
+    mirror = mirrored_camera(SIZE_PX)
     drawn = {tuple(pose.flatten().tolist()) for pose in batch.photo_from_view}
     own = {tuple(p.flatten().tolist()) for p in photos.photo_from_view[2]}
-    mirrored = {
-        tuple((p * MIRROR * MIRROR.T).flatten().tolist()) for p in photos.photo_from_view[2]
-    }
+    mirrored = {tuple((mirror @ p @ mirror).flatten().tolist()) for p in photos.photo_from_view[2]}
     assert drawn <= own | mirrored
 
 

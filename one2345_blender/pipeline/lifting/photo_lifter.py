@@ -56,7 +56,7 @@ class LiftedPhoto:
         Args:
             points: `(B, P, 3)`, OpenCV axes, world units.
         """
-        on_photo = photo_coordinates(points)
+        on_photo = photo_coordinates(points, self.photo.shape[-1])
         covered = _sample(self.cover, on_photo)[..., 0] > 0
         behind_front = points[..., 2:] - _sample(self.front_depth, on_photo, "nearest")
         bins = behind_front / BIN_LENGTH + 1.0
@@ -144,16 +144,17 @@ class PhotoLifter(ModelMixin, ConfigMixin):
         )
 
 
-def photo_coordinates(points: Tensor) -> Tensor:
+def photo_coordinates(points: Tensor, size_px: int) -> Tensor:
     """Where points before a camera lie in its picture, -1..1 from edge to edge.
 
     Args:
         points: `(..., 3)`, OpenCV axes, world units.
+        size_px: Side of the picture; its pixel `(x, y)` has its centre at `(x, y)`.
 
     Returns:
         `(..., 2)`: x, y.
     """
-    return 2.0 * FOCAL_PER_SIDE * points[..., :2] / points[..., 2:].clamp_min(0.1)
+    return 2.0 * FOCAL_PER_SIDE * points[..., :2] / points[..., 2:].clamp_min(0.1) + 1.0 / size_px
 
 
 def _sample(values: Tensor, where: Tensor, mode: str = "bilinear") -> Tensor:
