@@ -50,9 +50,7 @@ class Attempt:
     @property
     def mesh_in_world(self) -> ColoredMesh | None:
         """The mesh at the size that the object has in the true rig's world."""
-        if self.mesh is None:
-            return None
-        return replace(self.mesh, vertices=self.mesh.vertices * np.float32(self.world_from_mesh))
+        return None if self.mesh is None else self.mesh.scaled(self.world_from_mesh)
 
 
 PIPELINE = "whole pipeline"

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -57,8 +56,7 @@ def main(argv: list[str]) -> None:
             except EmptySurfaceError:
                 ious[iso_level].extend([0.0] * NUM_STAGE1_VIEWS)
                 continue
-            scale = np.float32(true_scale(photo, rigs.mask.shape[-1]))
-            mesh = replace(mesh, vertices=scale * mesh.vertices)
+            mesh = mesh.scaled(true_scale(photo, rigs.mask.shape[-1]))
             with MeshRenderer(pipeline.view_size_px) as renderer:
                 for view, mask in zip(
                     viewpoints[:NUM_STAGE1_VIEWS],

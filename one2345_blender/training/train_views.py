@@ -229,7 +229,7 @@ class ViewObjective(nn.Module):
         self.networks = networks
         self._scheduler = zero123.scheduler
         self._latent_scale = zero123.vae.config.scaling_factor
-        self._from_guess = recipe.samplings[0] if recipe.starts_from_guess else None
+        self._from_guess = recipe.samplings[0] if recipe.drawn_from == "guess" else None
         self._decode = partial(decode_latents, zero123.vae) if recipe.learns_median else None
 
     def train_as_published(self) -> None:

@@ -76,11 +76,9 @@ class ViewRecipe:
     learns_median: bool = False
     """Of what is learnt in one step absolute errors count, of the decoded picture beside its
     latents: the median of what may be there has an outline where the mean has fog."""
-    starts_from_guess: bool = False
-    """Noise leads from a view to its guess and no further, and views are drawn from there."""
-    highest_noise_level: float = 1.0
-    """Share of the scheduler's timesteps in which denoising is learnt: views that are drawn from a
-    guess need no more than `FROM_GUESS.strength`."""
+    drawn_from: Literal["noise", "noised guess", "guess"] = "noise"
+    """Where views begin; no further leads the noise that is learnt: to nothing but noise, as far as
+    their guess is noised, or from a view to its guess."""
     takes_guess: bool = True
     """The lifter's guess of the wanted view comes in beside the photo."""
     sees_patches: bool = True
@@ -91,13 +89,18 @@ class ViewRecipe:
     """The camera is in the time embedding, too."""
 
     @property
+    def highest_noise_level(self) -> float:
+        """Share of the scheduler's timesteps in which denoising is learnt."""
+        return 1.0 if self.drawn_from == "noise" else FROM_GUESS.strength
+
+    @property
     def samplings(self) -> tuple[Sampling, ...]:
         """Those that its views are judged with; the first one is that of use.
 
         Whoever predicts the noise must be given all of it.
         """
         one_step = (ONE_STEP,) if self.one_step_share else ()
-        if self.highest_noise_level < 1.0:
+        if self.drawn_from != "noise":
             return (FROM_GUESS, *one_step)
         noise = 1.0 if self.predicts == "epsilon" else GUIDED.initial_noise_scale
         denoising = [replace(way, initial_noise_scale=noise) for way in (GUIDED, UNGUIDED)]
@@ -106,7 +109,7 @@ class ViewRecipe:
     @property
     def is_drawn_otherwise(self) -> bool:
         """Whether what is learnt needs views to be drawn as `samplings` says."""
-        return self.highest_noise_level < 1.0 or self.one_step_share > 0.0
+        return self.drawn_from != "noise" or self.one_step_share > 0.0
 
 
 SHIPPED = ViewRecipe()
@@ -116,9 +119,9 @@ RECIPES = {
     "picture": ViewRecipe(predicts="sample"),
     "one-step": ViewRecipe(one_step_share=1.0),
     "one-step-median": ViewRecipe(one_step_share=1.0, learns_median=True),
-    "from-guess": ViewRecipe(starts_from_guess=True, highest_noise_level=FROM_GUESS.strength),
+    "from-guess": ViewRecipe(drawn_from="guess"),
     "both": ViewRecipe(one_step_share=0.75),
-    "both-for-guess": ViewRecipe(one_step_share=0.6, highest_noise_level=FROM_GUESS.strength),
+    "both-for-guess": ViewRecipe(one_step_share=0.6, drawn_from="noised guess"),
     "any-offset": ViewRecipe(offsets="any"),
     "no-guess": ViewRecipe(takes_guess=False),
     "no-patches": ViewRecipe(sees_patches=False),

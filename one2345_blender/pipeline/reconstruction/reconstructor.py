@@ -14,7 +14,7 @@ from ...contracts.cameras import NEAR_FAR
 from ...contracts.errors import OptionError, PosedImagesError
 from ...contracts.progress import OnEvent, StageStarted, ignore_events
 from ..diffusers_start import ConfigMixin, ModelMixin, register_to_config
-from ..lifting.radiance import MAX_DENSITY, RadianceGrid
+from ..lifting.radiance import MAX_DENSITY, RadianceGrid, inside_logit
 from .color_network import ColorNetwork, ray_differences
 from .cost_volume import CostVolumeBuilder
 from .feature_net import FUSED_CHANNELS, FeatureNet
@@ -25,8 +25,9 @@ from .sdf_network import SdfNetwork, sample_latents, trilinear
 from .unet3d import UNet3d
 from .view_sampling import sample_views
 
-GUESS_CHANNELS = 4
-"""Of a first guess: how dense it is, 0..1, and its colour by that much."""
+GUESS_CHANNELS = 5
+"""Of a first guess: how dense it is, 0..1, its colour by that much, and the probability of being
+inside: the density is too steep to tell one of a quarter from none."""
 
 
 class SparseNeuSReconstructor(ModelMixin, ConfigMixin):
@@ -208,7 +209,7 @@ class SparseNeuSReconstructor(ModelMixin, ConfigMixin):
     def _with_guess(
         self, features: Tensor, frame: VolumeFrame, guess: RadianceGrid | None
     ) -> Tensor:
-        """The cost volume (C,X,Y,Z), and for a network that takes a guess its density and colours.
+        """The cost volume (C,X,Y,Z), and for a network that takes a guess what that says.
 
         Where there is no guess, these are zero as in empty space.
         """
@@ -222,7 +223,9 @@ class SparseNeuSReconstructor(ModelMixin, ConfigMixin):
         else:
             density, rgb = guess.at(frame.to_world(self.cost_volume.voxel_centres(features.device)))
             share = density / MAX_DENSITY
-            guessed = torch.cat([share[None], share * rgb]).reshape(-1, *shape)
+            probability = inside_logit(density).sigmoid()
+            guessed = torch.cat([share[None], share * rgb, probability[None]])
+            guessed = guessed.reshape(-1, *shape)
         return torch.cat([features, guessed])
 
     def sdf(self, volume: GeometryVolume, points: Tensor) -> Tensor:
