@@ -211,7 +211,7 @@ class SparseNeuSReconstructor(ModelMixin, ConfigMixin):
     ) -> Tensor:
         """The cost volume (C,X,Y,Z), and for a network that takes a guess what that says.
 
-        Where there is no guess, these are zero as in empty space.
+        Where there is no guess, all of it is zero; where a guess is empty, all but the probability.
         """
         if not self.config["takes_guess"]:
             if guess is not None:
