@@ -9,6 +9,8 @@ PYTHON := $(VENV)/bin/python
 VENV_BPY52 := .venv-bpy52
 PICTURES := docs/demo
 INSTALL = vendor_install.py --target
+# two processes, each computing on one core
+PYTEST_IN_PARALLEL = OMP_NUM_THREADS=1 $(1) -m pytest --numprocesses 2 --dist worksteal
 
 help:  ## list the commands
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -31,7 +33,7 @@ locks:  ## write locks/ anew from the requirements (needs uv and the network)
 	$(PYTHON) scripts/lock_requirements.py
 
 check: lint extension  ## everything that must hold before a commit
-	$(PYTHON) -m pytest
+	$(call PYTEST_IN_PARALLEL,$(PYTHON))
 
 lint: setup  ## format, lint, types and the walls between the rooms
 	$(PYTHON) -m ruff format --check .
@@ -43,11 +45,11 @@ extension: setup  ## build the archive that Blender installs, in dist/
 	$(PYTHON) scripts/build_extension.py --output-dir dist
 
 test: setup test-addon-bpy52  ## the whole test suite, the add-on's on Blender 4.5 and 5.2
-	$(PYTHON) -m pytest
+	$(call PYTEST_IN_PARALLEL,$(PYTHON))
 
 test-addon-bpy52: setup setup-bpy52
 	@if [ -f $(VENV_BPY52)/.complete ]; then \
-		ONE2345_PYTHON=$(CURDIR)/$(PYTHON) $(VENV_BPY52)/bin/python -m pytest tests/addon; fi
+		ONE2345_PYTHON=$(CURDIR)/$(PYTHON) $(call PYTEST_IN_PARALLEL,$(VENV_BPY52)/bin/python) tests/addon; fi
 
 test-addon-others: setup  ## the add-on's tests on Blender 4.2 LTS and 5.0, for which pip needs Python 3.11
 	ONE2345_PYTHON=$(CURDIR)/$(PYTHON) scripts/test_addon_on.sh 4.2 5.0

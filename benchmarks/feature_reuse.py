@@ -24,10 +24,10 @@ from benchmarks.view_evaluations import (
     flop_per_evaluation,
 )
 from one2345_blender.contracts.job import FAST_SAMPLER
-from one2345_blender.evaluation.samplers import mean_psnr_db
 from one2345_blender.pipeline.model_cache import ModelCache
 from one2345_blender.pipeline.pipeline_one2345 import One2345Pipeline
 from one2345_blender.pipeline.source_image import read_source_image
+from one2345_blender.training.picture_scores import psnr_db
 
 PHOTO = Path(__file__).parents[1] / "docs" / "demo" / "coffee.jpg"
 ELEVATION_DEG = 45.0
@@ -64,7 +64,7 @@ def main(argv: list[str]) -> None:
         flop = counted.operations(whole, outermost)
         default_flop = default_flop or flop
         features = "reused in every second step" if reuses_features else "computed"
-        psnr = mean_psnr_db(truth, rgb)
+        psnr = psnr_db(truth, rgb).mean()
         print(
             f"| {steps[0]} and {steps[1]} | {features} | {flop / default_flop:.2f} | {psnr:.2f} |"
         )

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from one2345_blender.contracts.errors import ElevationError, ForegroundError
+from one2345_blender.contracts.errors import EmptySurfaceError, ForegroundError
 from one2345_blender.contracts.job import ElevationEstimate, JobSpec, RunReport
 from one2345_blender.contracts.job_folder import MESH_NPZ, PHOTO_PNG, atomic_write
 from one2345_blender.contracts.mesh import ColoredMesh, save_npz
@@ -91,7 +91,7 @@ def convert(spec: JobSpec, on_event: OnEvent) -> FakeResult:
             time.sleep(0.05)
             on_event(StepDone(stage, 1, 2))
         if mode == _FAILS_IN + stage:
-            raise ElevationError("Too little matched.")
+            raise EmptySurfaceError("There is no surface.")
         if mode == "deaf":
             on_event(StepDone(stage, 1, 1))
             time.sleep(600)
@@ -104,7 +104,7 @@ def convert(spec: JobSpec, on_event: OnEvent) -> FakeResult:
             os.write(1, b"straight to the descriptor\n")
     for name in ("foreground", "0"):
         on_event(ViewReady(name, np.full((8, 8, 3), 200, dtype=np.uint8)))
-    on_event(WarningRaised("elevation_prior", "The elevation is a guess."))
+    on_event(WarningRaised("elevation_not_estimated", "The elevation is a guess."))
     path = spec.output_dir / MESH_NPZ
     with atomic_write(path) as file:
         save_npz(box_mesh(), file)

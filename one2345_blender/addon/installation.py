@@ -21,7 +21,7 @@ from ..client.installation_commands import (
     weights_launch,
 )
 from ..client.job_state import JobState
-from . import preferences
+from . import preferences, timers, viewport
 
 PUBLISHED_PRESET = "zero123-xl"
 SIZES = FolderSizes()
@@ -145,22 +145,17 @@ def offline_reason() -> str:
 
 
 def watch() -> None:
-    """Look after the command with a timer, so that Blender stays responsive."""
-    if not bpy.app.timers.is_registered(_tick):
-        bpy.app.timers.register(_tick, first_interval=_POLL_INTERVAL_S, persistent=True)
+    """Look after the command with a timer."""
+    timers.start(_tick, _POLL_INTERVAL_S)
 
 
 def detach() -> None:
     """Called when the add-on is unregistered, and so when Blender quits."""
-    if bpy.app.timers.is_registered(_tick):
-        bpy.app.timers.unregister(_tick)
+    timers.stop(_tick)
     INSTALLATION.close()
 
 
 def _tick() -> float | None:
     INSTALLATION.step()
-    for window in bpy.context.window_manager.windows:
-        for area in window.screen.areas:
-            if area.type == "PREFERENCES":
-                area.tag_redraw()
+    viewport.redraw()
     return _POLL_INTERVAL_S if INSTALLATION.is_busy else None

@@ -17,7 +17,7 @@ from ..client.job_queue import Job, JobQueue
 from ..client.job_state import failed
 from ..contracts.errors import One2345Error, OutputError
 from ..contracts.job import JobSpec
-from . import notices, preferences, viewport
+from . import notices, preferences, timers, viewport
 from .free_place import Taken
 from .installation import worker_python
 from .place_result import Placement, place_result, places_taken
@@ -228,9 +228,8 @@ SESSION = Session()
 
 
 def watch() -> None:
-    """Look after the queue with a timer, so that Blender stays responsive."""
-    if not bpy.app.timers.is_registered(_tick):
-        bpy.app.timers.register(_tick, first_interval=_POLL_INTERVAL_S, persistent=True)
+    """Look after the queue with a timer."""
+    timers.start(_tick, _POLL_INTERVAL_S)
 
 
 def attach() -> None:
@@ -241,8 +240,7 @@ def attach() -> None:
 def detach() -> None:
     """Called when the add-on is unregistered, and so when Blender quits."""
     bpy.app.handlers.render_init.remove(_make_room_for_render)
-    if bpy.app.timers.is_registered(_tick):
-        bpy.app.timers.unregister(_tick)
+    timers.stop(_tick)
     SESSION.close()
 
 

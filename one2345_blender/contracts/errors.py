@@ -48,12 +48,6 @@ class ForegroundError(One2345Error):
     code = "foreground"
 
 
-class ElevationError(One2345Error):
-    """The elevation could not be estimated and no other value was given."""
-
-    code = "elevation"
-
-
 class EmptySurfaceError(One2345Error):
     """The signed distance field has no zero level set inside the volume."""
 

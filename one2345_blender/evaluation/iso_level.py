@@ -18,11 +18,11 @@ from ..pipeline.view_schedule import (
     method_viewpoints,
 )
 from ..training.cutouts import rgba_from_render
+from ..training.picture_scores import silhouette_iou
 from ..training.renders import load_rigs
 from ..training.view_data import read_split
 from .attempts import true_scale
 from .mesh_renderer import MeshRenderer
-from .picture_scores import silhouette_iou
 
 
 def main(argv: list[str]) -> None:
@@ -64,7 +64,7 @@ def main(argv: list[str]) -> None:
                     strict=True,
                 ):
                     _, silhouette = renderer.render(mesh, view)
-                    ious[iso_level].append(silhouette_iou(mask, silhouette))
+                    ious[iso_level].append(float(silhouette_iou(mask, silhouette)))
     for iso_level, values in ious.items():
         print(
             json.dumps({"iso_level": iso_level, "silhouette_iou": round(float(np.mean(values)), 4)})

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from ..contracts.cameras import Viewpoint
 from ..contracts.mesh import ColoredMesh
+from ..training.picture_scores import psnr_db, silhouette_iou, ssim
 from .attempts import Attempt
 from .clip_similarity import ClipSimilarity
 from .mesh_renderer import MeshRenderer
 from .occupancy import volume_iou
-from .picture_scores import psnr_db, silhouette_iou, ssim
 from .surface_scores import as_trimesh, normalisation, score_surface
 from .truth import NOVEL_VIEWPOINTS, TrueObject
 
@@ -58,8 +58,8 @@ def score_attempt(
     return MeshScores(
         **_shape_scores(in_world, truth),
         **_novel_scores(novel, truth, clip),
-        silhouette_iou=silhouette_iou(attempt.mask, outline),
-        input_psnr_db=psnr_db(attempt.rgb, picture),
+        silhouette_iou=float(silhouette_iou(attempt.mask, outline)),
+        input_psnr_db=float(psnr_db(attempt.rgb, picture)),
         input_ssim=ssim(attempt.rgb, picture),
         elevation_error_deg=(
             None
@@ -80,7 +80,7 @@ def _novel_scores(
     novel: NDArray[np.uint8], truth: TrueObject, clip: ClipSimilarity | None
 ) -> dict[str, float | None]:
     return {
-        "novel_psnr_db": float(np.mean(list(map(psnr_db, truth.novel_rgb, novel)))),
+        "novel_psnr_db": float(psnr_db(truth.novel_rgb, novel).mean()),
         "novel_clip": None if clip is None else clip(truth.novel_rgb, novel),
     }
 

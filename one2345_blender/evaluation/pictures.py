@@ -20,10 +20,11 @@ from ..pipeline.model_cache import ModelCache
 from ..pipeline.pipeline_one2345 import One2345Output
 from ..pipeline.result_files import write_json
 from ..pipeline.source_image import read_source_image
+from ..training.picture_scores import silhouette_iou
 from .mesh_renderer import MeshRenderer
-from .picture_scores import silhouette_iou
 
 SHEET_PNG = "sheet.png"
+PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp"}
 AROUND_DEG = (0.0, 90.0, 180.0, 270.0)
 
 
@@ -36,10 +37,9 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto")
     args = parser.parse_args(argv)
-    paths = sorted(
-        p for p in args.folder.iterdir() if p.suffix.lower() in {".png", ".jpg", ".jpeg", ".webp"}
+    rows, pictures = evaluate_pictures(
+        pictures_in(args.folder), args.preset, args.seed, args.device
     )
-    rows, pictures = evaluate_pictures(paths, args.preset, args.seed, args.device)
     args.output.mkdir(parents=True, exist_ok=True)
     if pictures:
         Image.fromarray(np.concatenate(pictures)).save(args.output / SHEET_PNG)
@@ -47,6 +47,11 @@ def main(argv: list[str]) -> None:
     mean_iou = float(np.mean(ious)) if ious else 0.0
     print(f"{len(ious)} of {len(rows)} pictures became a mesh; mean silhouette IoU {mean_iou:.3f}")
     write_json(args.output / REPORT_JSON, {"mean_silhouette_iou": mean_iou, "pictures": rows})
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    """The picture files of a folder, by name."""
+    return sorted(p for p in folder.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES)
 
 
 def evaluate_pictures(
@@ -98,7 +103,7 @@ def compare_with_picture(output: One2345Output) -> tuple[float, NDArray[np.uint8
         _, silhouette = renderer.render(output.mesh, around[0])
         colored = [renderer.render(output.mesh, view)[0] for view in around[:4]]
         clay = [renderer.render(output.mesh, view, is_clay=True)[0] for view in around[4:]]
-    iou = silhouette_iou(mask, silhouette)
+    iou = float(silhouette_iou(mask, silhouette))
     overlap = np.stack([mask, silhouette, mask], axis=-1).astype(np.uint8) * 255
     top = [output.foreground.rgb, *output.views.rgb[:8]]
     bottom = [overlap, *colored, *clay]

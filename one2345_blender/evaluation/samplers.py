@@ -26,8 +26,8 @@ from ..pipeline.model_cache import ModelCache
 from ..pipeline.photo_evidence import PhotoEvidence
 from ..pipeline.pipeline_one2345 import One2345Pipeline
 from ..training.assets_command import MANIFEST_PATH, PACKAGES_DIR
+from ..training.picture_scores import psnr_db
 from .lpips_distance import LpipsDistance
-from .picture_scores import psnr_db
 from .surface_scores import score_surface
 from .test_sets import rendered_objects
 from .truth import TrueObject
@@ -174,14 +174,14 @@ def compare_samplers(
     rows: list[list[list[float]]] = []
     for truth in objects:
         sampled = [sample(pipeline, truth, setting) for setting in settings]
-        truth_db = [mean_psnr_db(truth.rgb[1:], one.rgb[1:]) for one in sampled]
+        truth_db = [float(psnr_db(truth.rgb[1:], one.rgb[1:]).mean()) for one in sampled]
         rows.append(
             [
                 [
                     db,
                     db - truth_db[0],
                     lpips(truth.rgb[1:], one.rgb[1:]) if lpips else np.nan,
-                    mean_psnr_db(sampled[0].rgb[1:], one.rgb[1:]),
+                    float(psnr_db(sampled[0].rgb[1:], one.rgb[1:]).mean()),
                     one.f_05,
                     one.f_05 - sampled[0].f_05,
                     one.cpu_s,
@@ -251,8 +251,3 @@ def sample(pipeline: One2345Pipeline, truth: TrueObject, setting: Setting) -> Sa
     except EmptySurfaceError:
         return Sampled(rgb=views.rgb, f_05=0.0, cpu_s=cpu_s)
     return Sampled(rgb=views.rgb, f_05=score_surface(mesh, truth.points).f_05, cpu_s=cpu_s)
-
-
-def mean_psnr_db(truth: NDArray[np.uint8], rgb: NDArray[np.uint8]) -> float:
-    """Mean of views `(V, H, W, 3)`."""
-    return float(np.mean([psnr_db(*pair) for pair in zip(truth, rgb, strict=True)]))

@@ -7,6 +7,7 @@ The view synthesis trains on 128-pixel renders; a photograph shows an object sha
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,19 +26,16 @@ ELEVATION_RANGE_DEG = (-5.0, 75.0)
 MIN_COVERAGE = 0.06
 
 
-def render_cutouts(manifest: Manifest, packages_dir: Path, output_dir: Path) -> None:
-    """Write `<asset_id>.npz` with `rgba (N, S, S, 4)` for every asset that is to be trained on or
-    validated with and has none yet.
+def render_cutouts(
+    assets: Sequence[Asset], manifest: Manifest, packages_dir: Path, output_dir: Path
+) -> None:
+    """Write `<asset_id>.npz` with `rgba (N, S, S, 4)` for every asset that has none yet.
 
     Raises:
         ModelFileError: A library or a model is missing.
         EnvironmentMissingError: OpenGL is missing.
     """
-    missing = [
-        asset
-        for asset in manifest.assets
-        if asset.split in NUM_VIEWS and not (output_dir / f"{asset.asset_id}.npz").exists()
-    ]
+    missing = [a for a in assets if not (output_dir / f"{a.asset_id}.npz").exists()]
     with Rasterizer(CUTOUT_SIZE_PX) as rasterizer:
         for asset, library, entry in find_entries(missing, manifest, packages_dir):
             model = load_model(library, entry, packages_dir)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from ..pipeline.zero123.image_conditioning import (
     images_from_rgb,
     rgb_from_images,
 )
+from .picture_scores import psnr_db
 from .run_folder import RunFolder
 from .training_loop import Slot, TrainingLoop, share_of
 from .training_options import TrainingOptions, parse_options
@@ -189,8 +189,7 @@ def validate_autoencoder(vae: AutoencoderKL, data_dir: Path, folder: Path) -> fl
     rgb = np.concatenate([rigs.rgb[:, 0], rigs.rgb[:, 4]])
     images = images_from_rgb(rgb).to(vae.device)
     decoded = rgb_from_images(decode_latents(vae, encode_latents(vae, images)))
-    error = ((decoded.astype(np.float64) - rgb) / 255.0) ** 2
     shown = np.concatenate([rgb[:12], decoded[:12]]).reshape(2, -1, *rgb.shape[1:])
     sheet = np.concatenate([np.concatenate(list(row), axis=1) for row in shown], axis=0)
     Image.fromarray(sheet).save(folder / "sheet.png")
-    return float(np.mean([-10.0 * math.log10(e.mean()) for e in error]))
+    return float(psnr_db(rgb, decoded).mean())

@@ -16,10 +16,11 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from ..pipeline.segmenter import ForegroundSegmenter
 from .assets_command import MANIFEST_PATH, PACKAGES_DIR
 from .backdrops import Pictures
-from .backgrounds import collect_backgrounds
+from .backgrounds import Background, collect_backgrounds
 from .composites import draw_composite
 from .cutouts import load_cutouts, render_cutouts
 from .manifest import read_manifest
+from .picture_scores import silhouette_iou
 from .run_folder import RunFolder
 from .training_loop import Slot, TrainingLoop
 from .training_options import TrainingOptions, parse_options
@@ -53,12 +54,7 @@ def train_segmenter(options: TrainingOptions) -> Path:
         The folder of the network.
     """
     data_dir = options.data
-    backgrounds = collect_backgrounds(data_dir / "backgrounds", BACKGROUNDS_MANIFEST_PATH)
-    manifest = read_manifest(MANIFEST_PATH)
-    splits = {name: [a for a in manifest.assets if a.split == name] for name in ("train", "val")}
-    cutouts_dir = data_dir / "cutouts"
-    render_cutouts(manifest, PACKAGES_DIR, cutouts_dir)
-
+    backgrounds = read_backgrounds(data_dir)
     run = RunFolder(data_dir / "segmenter")
     model = ForegroundSegmenter().to(memory_format=torch.channels_last)
     loop = TrainingLoop(
@@ -71,18 +67,10 @@ def train_segmenter(options: TrainingOptions) -> Path:
         decay_fraction=0.5,
     )
     size_px = model.config.sample_size
-    validation = draw_batch(
-        load_cutouts(splits["val"], cutouts_dir),
-        Pictures.of_split(backgrounds, is_validation=True),
-        (NUM_VALIDATION_COMPOSITES, size_px),
-        np.random.default_rng(0),
-    )
-    pool = CompositePool(
-        load_cutouts(splits["train"], cutouts_dir),
-        Pictures.of_split(backgrounds, is_validation=False),
-        size_px,
-    )
-    loop.saw(len(splits["train"]))
+    validation = validation_composites(data_dir, backgrounds, size_px)
+    cutouts, num_objects = _cutouts("train", data_dir)
+    pool = CompositePool(cutouts, Pictures.of_split(backgrounds, is_validation=False), size_px)
+    loop.saw(num_objects)
     loop.log(event="start", parameters=model.num_parameters(), cutouts=len(pool.cutouts))
 
     def log_score() -> None:
@@ -93,6 +81,40 @@ def train_segmenter(options: TrainingOptions) -> Path:
     if loop.is_first:
         model.eval().save_pretrained(run.path / "segmenter")
     return run.path / "segmenter"
+
+
+def read_backgrounds(data_dir: Path) -> list[Background]:
+    """Every picture that composites are drawn over; fetched to `backgrounds` in `data_dir`.
+
+    Raises:
+        EnvironmentMissingError: A Debian package is not there and cannot be downloaded.
+    """
+    return collect_backgrounds(data_dir / "backgrounds", BACKGROUNDS_MANIFEST_PATH)
+
+
+def validation_composites(
+    data_dir: Path, backgrounds: list[Background], size_px: int
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Unseen objects over unseen backgrounds, always the same: `(N, S, S, 3)`, masks `(N, S, S)`.
+
+    Raises:
+        ModelFileError: A library or a model is missing.
+    """
+    return draw_batch(
+        _cutouts("val", data_dir)[0],
+        Pictures.of_split(backgrounds, is_validation=True),
+        (NUM_VALIDATION_COMPOSITES, size_px),
+        np.random.default_rng(0),
+    )
+
+
+def _cutouts(split: str, data_dir: Path) -> tuple[list[NDArray[np.uint8]], int]:
+    """Of the objects of one split, and how many these are; rendered where they are missing."""
+    manifest = read_manifest(MANIFEST_PATH)
+    assets = [asset for asset in manifest.assets if asset.split == split]
+    folder = data_dir / "cutouts"
+    render_cutouts(assets, manifest, PACKAGES_DIR, folder)
+    return load_cutouts(assets, folder), len(assets)
 
 
 class CompositePool:
@@ -176,7 +198,6 @@ def validate(
     parts = torch.from_numpy(rgb).to(model.device).tensor_split(12)
     predicted = torch.cat([model(_images(part))[:, 0] > 0.0 for part in parts]).cpu()
     found, true = predicted.numpy(), mask > 127
-    iou = (found & true).sum((1, 2)) / np.maximum(1, (found | true).sum((1, 2)))
     shown = np.where(found[:24, ..., None], rgb[:24], rgb[:24] // 4)
     rows = np.concatenate(
         [rgb[:24].reshape(3, 8, *rgb.shape[1:]), shown.reshape(3, 8, *rgb.shape[1:])]
@@ -184,7 +205,7 @@ def validate(
     Image.fromarray(np.concatenate([np.concatenate(list(row), axis=1) for row in rows])).save(
         folder / "sheet.png"
     )
-    return round(float(iou.mean()), 4)
+    return round(float(silhouette_iou(true, found).mean()), 4)
 
 
 def _images(rgb: Tensor) -> Tensor:

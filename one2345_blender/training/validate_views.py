@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from ..pipeline.zero123.pipeline_zero123 import Zero123Pipeline
+from .picture_scores import psnr_db, silhouette_iou
 from .view_data import RigViews, pairs_between
 from .view_recipes import Sampling
 
@@ -94,11 +96,12 @@ def _scores(
     rendered = rigs.rgb[:, targets]
     repeated = np.broadcast_to(rigs.rgb[:, :1], rendered.shape)
     _write_sheet(rigs.rgb[:, 0], rendered, predicted_rgb, sheet_path)
+    outlines = _outlines(rendered)
     of_images = {
-        "psnr_db": _psnr_db(predicted_rgb, rendered),
-        "iou": _silhouette_iou(predicted_rgb, rendered),
-        "input_psnr_db": _psnr_db(repeated, rendered),
-        "input_iou": _silhouette_iou(repeated, rendered),
+        "psnr_db": psnr_db(rendered, predicted_rgb),
+        "iou": silhouette_iou(outlines, _outlines(predicted_rgb)),
+        "input_psnr_db": psnr_db(rendered, repeated),
+        "input_iou": silhouette_iou(outlines, _outlines(repeated)),
     }
     kind_of = np.array([kind for kind, views in kinds.items() for _ in views])
     rows = {kind: np.broadcast_to(kind_of == kind, rendered.shape[:2]) for kind in kinds}
@@ -125,22 +128,10 @@ def _turned_deg(rigs: RigViews, targets: np.ndarray) -> np.ndarray:
     return turned_deg
 
 
-def _psnr_db(predicted: np.ndarray, rendered: np.ndarray) -> np.ndarray:
-    """Of each image, dB."""
-    error = (predicted.astype(np.float32) - rendered) / 255.0
-    mse = np.square(error).mean(axis=(-3, -2, -1))
-    psnr_db: np.ndarray = -10.0 * np.log10(mse + 1e-6)
-    return psnr_db
-
-
-def _silhouette_iou(predicted: np.ndarray, rendered: np.ndarray) -> np.ndarray:
-    """Of each image; an object's pixel has a channel below `BACKGROUND_FROM_LEVEL`."""
-    ours = (predicted < BACKGROUND_FROM_LEVEL).any(axis=-1)
-    theirs = (rendered < BACKGROUND_FROM_LEVEL).any(axis=-1)
-    intersection = (ours & theirs).sum(axis=(-2, -1))
-    union = (ours | theirs).sum(axis=(-2, -1))
-    iou: np.ndarray = intersection / np.maximum(union, 1)
-    return iou
+def _outlines(rgb: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """`(..., H, W)`: where a channel of `(..., H, W, 3)` is below `BACKGROUND_FROM_LEVEL`."""
+    is_object: NDArray[np.bool_] = (rgb < BACKGROUND_FROM_LEVEL).any(axis=-1)
+    return is_object
 
 
 def _write_sheet(

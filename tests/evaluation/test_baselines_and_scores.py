@@ -21,11 +21,11 @@ from one2345_blender.evaluation.mesh_scores import (
     score_attempt,
     score_repeated_input,
 )
-from one2345_blender.evaluation.picture_scores import psnr_db, silhouette_iou, ssim
 from one2345_blender.evaluation.score_table import COLUMNS, markdown_table, summarise
 from one2345_blender.evaluation.truth import read_truth
 from one2345_blender.pipeline.lifting.guessed_surface import SURFACE_LOGIT
 from one2345_blender.pipeline.lifting.radiance import VOLUME_HALF_SIDE, RadianceGrid, density
+from one2345_blender.training.picture_scores import psnr_db, silhouette_iou, ssim
 from one2345_blender.training.renders import load_rigs, object_seed_text
 
 SIZE_PX = 64
@@ -105,6 +105,8 @@ def test_pictures_are_compared_by_known_amounts():
     left[:, :2] = top[:2] = True
     assert silhouette_iou(left, top) == pytest.approx(4 / 12)
     assert silhouette_iou(left & False, top & False) == 1.0
+    outlines = silhouette_iou(np.array([left, left]), np.array([top, left]))
+    np.testing.assert_allclose(outlines, [4 / 12, 1.0])
 
 
 def test_means_leave_out_what_does_not_apply():

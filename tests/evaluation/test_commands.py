@@ -10,7 +10,15 @@ from PIL import Image
 from tiny_preset import VIEW_SIZE_PX, save_tiny_preset
 
 from one2345_blender.contracts.errors import OptionError
-from one2345_blender.evaluation import elevation, iso_level, meshes, pictures, samplers, views
+from one2345_blender.evaluation import (
+    elevation,
+    iso_level,
+    meshes,
+    pictures,
+    samplers,
+    segmenter,
+    views,
+)
 from one2345_blender.evaluation.score_table import COLUMNS
 from one2345_blender.training.cutouts import rgba_from_render
 from one2345_blender.training.renders import load_rigs
@@ -197,6 +205,26 @@ def test_samplers_are_compared_in_views_and_meshes(crate_set, tiny_preset, capsy
 def test_spreads_are_standard_errors_of_the_mean():
     rows = np.array([[1.0, 5.0], [3.0, 5.0], [2.0, 5.0], [2.0, 5.0]])
     np.testing.assert_allclose(samplers.standard_errors(rows), [np.sqrt(2 / 3) / 2, 0.0])
+
+
+def test_segmenter_looks_at_pictures_with_and_without_alpha(tiny_preset, tmp_path, capsys):
+    photos, output = tmp_path / "photos", tmp_path / "output"
+    photos.mkdir()
+    cutout = np.zeros((48, 64, 4), np.uint8)
+    cutout[12:36, 20:44] = (200, 40, 30, 255)
+    Image.fromarray(cutout).save(photos / "a.png")
+    Image.fromarray(cutout[..., :3]).save(photos / "b.png")
+    options = ["--preset", str(tiny_preset), "--output", str(output)]
+    segmenter.main([*options, "--pictures", str(photos)])
+    first, second = printed_rows(capsys)
+    assert first["picture"] == "a.png" and 0.0 <= first["iou_with_alpha"] <= 1.0
+    assert second.keys() == {"picture", "covered"}
+    sheet = np.asarray(Image.open(output / "pictures" / pictures.SHEET_PNG))
+    assert sheet.shape == (2 * segmenter.TILE_PX, 2 * segmenter.TILE_PX, 3)
+    assert sheet[0, 0].tolist() == [segmenter.BACKDROP_LEVEL] * 3
+    with pytest.raises(SystemExit):
+        segmenter.main(options)
+    assert "--pictures" in capsys.readouterr().err
 
 
 def test_pictures_reports_each_and_goes_on_after_a_bad_one(

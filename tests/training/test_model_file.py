@@ -39,6 +39,17 @@ def test_gltf_is_y_up_and_the_rest_z_up(painted, tmp_path, suffix, extent):
     assert np.corrcoef(height, part.uv[:, 1])[0, 1] > 0.99
 
 
+def test_textures_are_found_where_google_scanned_objects_keep_them(painted, tmp_path):
+    meshes, textures = tmp_path / "meshes", tmp_path / "materials" / "textures"
+    meshes.mkdir()
+    textures.mkdir(parents=True)
+    painted.export(meshes / "model.obj")
+    (picture,) = meshes.glob("*.png")
+    picture.rename(textures / picture.name)
+    (part,) = read_model_file(meshes / "model.obj").parts
+    assert part.texture[0, 0].tolist() == [255, 0, 0, 255]
+
+
 def test_parts_without_texture_keep_their_color(tmp_path):
     box = trimesh.creation.box()
     box.visual.vertex_colors = (0, 255, 51, 255)

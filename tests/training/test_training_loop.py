@@ -98,16 +98,26 @@ def test_a_new_run_sets_the_old_one_aside(tmp_path: Path) -> None:
     assert resumed.progress.step == LOG_EVERY_STEPS
 
 
-def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
+TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc-per-node=2")
+ACCELERATE = ("accelerate.commands.launch", "--multi_gpu", "--num_processes=2", "--num_machines=1")
+"""Where there is no GPU, its processes meet over gloo; `--cpu` would start only one."""
+
+
+@pytest.mark.parametrize("launcher", [TORCHRUN, ACCELERATE], ids=["torchrun", "accelerate"])
+def test_two_processes_learn_what_one_learns(launcher: tuple[str, ...], tmp_path: Path) -> None:
     """The same batch shared out: the same curve, and the same weights up to rounding."""
     line_loop(tmp_path / "one", steps=2 * LOG_EVERY_STEPS).take_steps(draw)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command = [sys.executable, "-m", *launcher]
     arguments = [str(SCRIPT), str(tmp_path / "two"), str(2 * LOG_EVERY_STEPS)]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [*command, *arguments], env=environment, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr
+    assert {path.name for path in (tmp_path / "two").glob("process_*")} == {
+        "process_0_of_2",
+        "process_1_of_2",
+    }
     curves = [[entry["loss"] for entry in log_of(tmp_path / name)] for name in ("one", "two")]
     assert curves[0] == pytest.approx(curves[1], abs=2e-4)
     one, two = saved(tmp_path / "one"), saved(tmp_path / "two")

@@ -9,6 +9,7 @@ import numpy as np
 import trimesh
 from numpy.typing import NDArray
 from PIL import Image
+from trimesh.resolvers import FilePathResolver
 from trimesh.visual.material import PBRMaterial, SimpleMaterial
 from trimesh.visual.texture import TextureVisuals
 
@@ -19,6 +20,8 @@ from .textured_model import UP_FROM_Y_UP, MeshPart, TexturedModel, transform_mod
 MODEL_SUFFIXES = (".glb", ".gltf", ".obj", ".ply")
 Y_UP_SUFFIXES = (".glb", ".gltf")
 """glTF says which way is up; other files are taken as +Z up."""
+TEXTURES_FOLDER = Path("materials", "textures")
+"""Beside the folder of the model: Google Scanned Objects keeps its textures there."""
 
 _DISPLAY_GAMMA = 2.2
 
@@ -30,7 +33,7 @@ def read_model_file(path: Path) -> TexturedModel:
         ModelFileError: The file cannot be read or holds no triangles.
     """
     try:
-        scene = trimesh.load_scene(path)
+        scene = trimesh.load_scene(path, resolver=_FilesOfModel(str(path)))
         meshes = [m for m in scene.dump() if isinstance(m, trimesh.Trimesh) and len(m.faces)]
     except Exception as error:  # trimesh raises whatever a damaged file makes it stumble over
         raise ModelFileError(
@@ -42,6 +45,17 @@ def read_model_file(path: Path) -> TexturedModel:
         )
     model = TexturedModel(parts=tuple(_part(mesh) for mesh in meshes))
     return transform_model(model, UP_FROM_Y_UP) if path.suffix in Y_UP_SUFFIXES else model
+
+
+class _FilesOfModel(FilePathResolver):
+    """The files that a model names: beside it, or in `TEXTURES_FOLDER`."""
+
+    def get(self, name: str) -> bytes:
+        try:
+            found: bytes = super().get(name)
+        except FileNotFoundError:
+            return (Path(self.parent).parent / TEXTURES_FOLDER / Path(name).name).read_bytes()
+        return found
 
 
 def _part(mesh: trimesh.Trimesh) -> MeshPart:
