@@ -132,7 +132,11 @@ def test_mesh_round_trip(tmp_path):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="symbolic links")
-@pytest.mark.parametrize("name", ["mesh.npz", f".mesh.npz.{os.getpid()}.part"])
+@pytest.mark.parametrize(
+    "name",
+    ["mesh.npz", f".mesh.npz.{os.getpid()}.part"],
+    ids=["the file", "the file being written"],
+)
 def test_a_link_that_waits_in_the_folder_is_not_written_through(tmp_path, name):
     victim = tmp_path / "thesis.txt"
     victim.write_text("years of work")

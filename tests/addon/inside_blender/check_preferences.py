@@ -25,7 +25,9 @@ def test_the_self_test_says_that_it_passed_and_adds_nothing_to_the_scene() -> No
 
 def test_a_self_test_that_fails_names_the_stage(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ONE2345_FAKE_MODE", "fails_in_elevation")
-    with pytest.raises(RuntimeError, match="failed at “Estimating the elevation”: Too little"):
+    with pytest.raises(
+        RuntimeError, match="failed at “Estimating the elevation”: There is no surface"
+    ):
         bpy.ops.one2345.self_test()
 
 
