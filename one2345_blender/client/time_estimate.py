@@ -12,16 +12,16 @@ StageSeconds = Mapping[str, float]
 """Seconds by stage name; a stage that is not in it takes none."""
 
 TYPICAL_STAGE_SECONDS: StageSeconds = {
-    "load_models": 0.6,
+    "load_models": 0.3,
     "foreground": 0.2,
-    "views_stage1": 1.6,
+    "views_stage1": 1.5,
     "elevation": 0.0,
-    "views_stage2": 1.5,
-    "features": 0.4,
-    "cost_volume": 0.6,
-    "sdf": 4.9,
-    "meshing": 3.1,
-    "write": 0.3,
+    "views_stage2": 1.7,
+    "features": 0.5,
+    "cost_volume": 1.2,
+    "sdf": 7.2,
+    "meshing": 4.4,
+    "write": 0.4,
 }
 """The embedded preset on two CPU cores, as docs/evaluation.md has them; its elevation is read from
 the photo while the object is found. The first conversion with a preset goes by these, those after
