@@ -16,7 +16,12 @@ from ..pipeline.model_cache import ModelCache
 from ..pipeline.segmenter import ForegroundSegmenter
 from ..pipeline.source_image import read_source_image
 from ..training.picture_scores import silhouette_iou
-from ..training.train_segmenter import read_backgrounds, validate, validation_composites
+from ..training.train_segmenter import (
+    darkened_outside,
+    read_backgrounds,
+    validate,
+    validation_composites,
+)
 from .pictures import SHEET_PNG, pictures_in
 
 BACKDROP_LEVEL = 160
@@ -57,11 +62,13 @@ def _compare(network: ForegroundSegmenter, path: Path) -> NDArray[np.uint8]:
     picture = Image.fromarray(image).convert("RGBA")
     ground = Image.new("RGBA", picture.size, (BACKDROP_LEVEL,) * 3 + (255,))
     rgb = np.asarray(Image.alpha_composite(ground, picture).convert("RGB"))
-    alpha = segment(rgb, network)
-    row = {"picture": path.name, "covered": round(float((alpha > 127).mean()), 3)}
+    mask = segment(rgb, network) > 127
+    row = {"picture": path.name, "covered": round(float(mask.mean()), 3)}
     if has_alpha:
-        row["iou_with_alpha"] = round(float(silhouette_iou(alpha > 127, image[..., 3] > 127)), 3)
+        row["iou_with_alpha"] = round(float(silhouette_iou(mask, image[..., 3] > 127)), 3)
     print(json.dumps(row))
-    left = np.where(alpha[..., None] > 127, rgb, rgb // 4)
-    tiles = [Image.fromarray(part).resize((TILE_PX, TILE_PX)) for part in (rgb, left)]
+    tiles = [
+        Image.fromarray(part).resize((TILE_PX, TILE_PX))
+        for part in (rgb, darkened_outside(rgb, mask))
+    ]
     return np.concatenate([np.asarray(tile) for tile in tiles])

@@ -198,7 +198,7 @@ def validate(
     parts = torch.from_numpy(rgb).to(model.device).tensor_split(12)
     predicted = torch.cat([model(_images(part))[:, 0] > 0.0 for part in parts]).cpu()
     found, true = predicted.numpy(), mask > 127
-    shown = np.where(found[:24, ..., None], rgb[:24], rgb[:24] // 4)
+    shown = darkened_outside(rgb[:24], found[:24])
     rows = np.concatenate(
         [rgb[:24].reshape(3, 8, *rgb.shape[1:]), shown.reshape(3, 8, *rgb.shape[1:])]
     )
@@ -206,6 +206,11 @@ def validate(
         folder / "sheet.png"
     )
     return round(float(silhouette_iou(true, found).mean()), 4)
+
+
+def darkened_outside(rgb: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Pictures `(..., H, W, 3)`, dark where masks `(..., H, W)` are not set."""
+    return np.where(mask[..., None], rgb, rgb // 4)
 
 
 def _images(rgb: Tensor) -> Tensor:

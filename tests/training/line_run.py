@@ -14,10 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from one2345_blender.training import training_loop
 from one2345_blender.training.process_group import part_together
 from one2345_blender.training.run_folder import RunFolder
-from one2345_blender.training.training_loop import Slot, TrainingLoop
+from one2345_blender.training.training_loop import Slot, TrainingLoop, accelerator
 from one2345_blender.training.training_options import TrainingOptions
 
 BATCH_SIZE = 4
@@ -60,6 +59,6 @@ if __name__ == "__main__":
     line_loop(
         Path(sys.argv[1]), steps=int(sys.argv[2]), resume=sys.argv[3:] == ["resume"]
     ).take_steps(draw)
-    this = training_loop.accelerator()
+    this = accelerator()
     (Path(sys.argv[1]) / f"process_{this.process_index}_of_{this.num_processes}").touch()
     part_together(is_done=True)
