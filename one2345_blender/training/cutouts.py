@@ -36,6 +36,8 @@ def render_cutouts(
         EnvironmentMissingError: OpenGL is missing.
     """
     missing = [a for a in assets if not (output_dir / f"{a.asset_id}.npz").exists()]
+    if not missing:
+        return
     with Rasterizer(CUTOUT_SIZE_PX) as rasterizer:
         for asset, library, entry in find_entries(missing, manifest, packages_dir):
             model = load_model(library, entry, packages_dir)

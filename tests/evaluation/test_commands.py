@@ -17,6 +17,7 @@ from one2345_blender.evaluation import (
     pictures,
     samplers,
     segmenter,
+    surface_scores,
     views,
 )
 from one2345_blender.evaluation.score_table import COLUMNS
@@ -95,7 +96,9 @@ def test_views_scores_what_zero123_draws_and_what_was_guessed(crate_set, tmp_pat
         views.main([*arguments, "--part", "far"])
 
 
-def test_the_ablation_starts_from_the_whole_pipeline(crate_set, tiny_preset, tmp_path):
+def test_the_ablation_starts_from_the_whole_pipeline(crate_set, tiny_preset, tmp_path, monkeypatch):
+    monkeypatch.setattr(surface_scores, "_START_YAWS_DEG", (0,))
+    monkeypatch.setattr(surface_scores, "_FINE_STEPS", 2)
     preset = ["--preset", str(tiny_preset), "--device", "cpu"]
     means = []
     for name, options in (("plain", []), ("ablation", ["--ablation"])):
