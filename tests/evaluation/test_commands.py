@@ -97,6 +97,7 @@ def test_views_scores_what_zero123_draws_and_what_was_guessed(crate_set, tmp_pat
 
 
 def test_the_ablation_starts_from_the_whole_pipeline(crate_set, tiny_preset, tmp_path, monkeypatch):
+    # both sides of each comparison are aligned alike, and how well is tested elsewhere
     monkeypatch.setattr(surface_scores, "_START_YAWS_DEG", (0,))
     monkeypatch.setattr(surface_scores, "_FINE_STEPS", 2)
     preset = ["--preset", str(tiny_preset), "--device", "cpu"]
