@@ -18,7 +18,6 @@ COMMANDS = {
     "samplers": ("samplers", "what the fast sampler loses against the reference sampler"),
     "elevation": ("elevation", "errors of the elevation estimate on unseen objects"),
     "segmenter": ("segmenter", "masks of held-out composites, and of your pictures"),
-    "iso-level": ("iso_level", "silhouettes of unseen objects at several levels"),
     "pictures": ("pictures", "convert a folder of pictures, compare the meshes with them"),
 }
 

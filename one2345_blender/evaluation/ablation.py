@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import TypeVar
 
 from ..contracts.cameras import PosedImages
 from ..contracts.errors import EmptySurfaceError
@@ -22,6 +23,7 @@ from .truth import TrueObject
 
 ELEVATION_ERRORS_DEG = (-30, -20, -10, 0, 10, 20, 30)
 
+_T = TypeVar("_T")
 ChosenViews = Callable[[PosedImages], PosedImages]
 ChosenEvidence = Callable[[PhotoEvidence], PhotoEvidence]
 _Synthesised = tuple[ForegroundImage, GuessedObject | None, PosedImages, ElevationEstimate]
@@ -31,15 +33,15 @@ def ablations(pipeline: One2345Pipeline, *, seed: int) -> dict[str, Method]:
     """The rows of the table; the views of one object are made once for all that share them."""
     predicted = _Predicted(pipeline, seed)
     chosen = pipeline.source_views
-    predicted_rows = {
-        "8 stage-1 views in place of the near views": (stage1_views, _all),
-        "all 40 views": (_every_view, _all),
+    predicted_rows: dict[str, tuple[ChosenViews, ChosenEvidence]] = {
+        "8 stage-1 views in place of the near views": (stage1_views, _unchanged),
+        "all 40 views": (_unchanged, _unchanged),
         "no guess in the reconstruction": (chosen, _without_guess),
         "outline not filled": (chosen, _unfilled),
         "no outline": (chosen, _without_outline),
     }
     return {
-        PIPELINE: partial(_reconstructed, predicted, chosen, _all),
+        PIPELINE: partial(_reconstructed, predicted, chosen, _unchanged),
         **{
             name: partial(_reconstructed, predicted, views, evidence)
             for name, (views, evidence) in predicted_rows.items()
@@ -99,12 +101,8 @@ def _reconstructed(
     return replace(attempt, mesh=mesh)
 
 
-def _every_view(views: PosedImages) -> PosedImages:
-    return views
-
-
-def _all(evidence: PhotoEvidence) -> PhotoEvidence:
-    return evidence
+def _unchanged(given: _T) -> _T:
+    return given
 
 
 def _without_guess(evidence: PhotoEvidence) -> PhotoEvidence:

@@ -46,7 +46,7 @@ SIMPLE_METHODS: dict[str, Method] = {
     "ellipsoid of the true size": true_ellipsoid,
     "box of the true size": true_box,
 }
-REPORT_JSON, TABLE_MD, SHEET_PNG = "scores.json", "scores.md", "sheet.png"
+SCORES_JSON, TABLE_MD, SHEET_PNG = "scores.json", "scores.md", "sheet.png"
 
 
 def main(argv: list[str]) -> None:
@@ -77,11 +77,12 @@ def main(argv: list[str]) -> None:
         "test_set": str(args.models or args.part),
         "seed": args.seed,
         "elevation_error_deg": args.elevation_error_deg,
+        "iso_level": args.iso_level,
         "peak_memory_bytes": peak_bytes,
         "means": summaries,
         "objects": comparison.rows,
     }
-    write_json(args.output / REPORT_JSON, report)
+    write_json(args.output / SCORES_JSON, report)
     Image.fromarray(np.concatenate(comparison.strips)).save(args.output / SHEET_PNG)
 
 
@@ -102,6 +103,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--elevation-error-deg", type=float, help="give the true elevation, wrong by so much"
     )
+    parser.add_argument("--iso-level", type=float, help="another level set than the preset's")
     parser.add_argument("--clip", type=Path, help="folder of a CLIP vision model, for one column")
     parser.add_argument(
         "--ablation", action="store_true", help="what each part brings, in place of baselines"
@@ -115,6 +117,8 @@ def _methods(args: argparse.Namespace) -> tuple[dict[str, Method], int]:
     if args.baselines_only:
         return SIMPLE_METHODS, VIEW_SIZE_PX
     pipeline = ModelCache().get(args.preset, args.device)
+    if args.iso_level is not None:
+        pipeline.reconstruction.register_to_config(iso_level=args.iso_level)
     if args.ablation:
         return ablations(pipeline, seed=args.seed), pipeline.view_size_px
     convert = whole_pipeline(pipeline, seed=args.seed, elevation_error_deg=args.elevation_error_deg)

@@ -160,7 +160,7 @@ def compare(
     probe = _EncoderProbe(reconstructor, recording)
     volume = reconstructor.encode_in_frame(rgb, frame)
     yield from probe.differences
-    yield from _compare_volume(reconstructor, volume, recording)
+    yield from _compare_volume(volume, recording)
     yield from _compare_sdf(reconstructor, volume, recording)
     yield from _compare_colors(reconstructor, volume, recording)
     resolution = MESH_RESOLUTION[reconstructor.config["volume_size"]]
@@ -240,9 +240,7 @@ class _EncoderProbe:
         self.differences.append(_difference(name, ours, theirs, tolerance))
 
 
-def _compare_volume(
-    reconstructor: SparseNeuSReconstructor, volume: GeometryVolume, recording: Recording
-) -> Iterator[Difference]:
+def _compare_volume(volume: GeometryVolume, recording: Recording) -> Iterator[Difference]:
     x, y, z = recording["sample_coords"][:, :3].astype(np.int64).T
     sampled = volume.features[:, x, y, z].T
     yield _difference("unet_out_sample", sampled, recording["unet_out_sample"], UNET_TOLERANCE)

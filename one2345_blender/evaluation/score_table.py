@@ -66,10 +66,12 @@ def remarks(summaries: Mapping[str, Summary], peak_memory_bytes: int) -> list[st
         for method, summary in summaries.items()
         if "elevation_median_error_deg" in summary
     ]
-    memory = (
-        f"Peak memory of the process, evaluation included: {peak_memory_bytes / 2**30:.1f} GiB."
-    )
-    return [*lines, memory]
+    num_closed = max(summary["watertight"] or 0 for summary in summaries.values())
+    return [
+        *lines,
+        f"Volume IoU: of {num_closed} closed models.",
+        f"Peak memory of the process, evaluation included: {peak_memory_bytes / 2**30:.1f} GiB.",
+    ]
 
 
 def _values(scores: Sequence[MeshScores], name: str) -> list[float]:

@@ -30,8 +30,8 @@ SIDE_VIEWPOINTS = tuple(
 )
 """For pictures."""
 
-NUM_SURVEY_VIEWS = 64
-SURVEY_SIZE_PX = 128
+NUM_SEEING_VIEWS = 64
+SEEING_SIZE_PX = 128
 SEEN_WITHIN = 0.012
 """World units, between a surface point and the depth map: a pixel and a half."""
 MAX_DEPTH_DIFFERENCE = 0.004
@@ -95,7 +95,7 @@ def read_truth(
         rig = draw_rig(model.points, rasterizer, rig_index=0, seed_text=seed_text)
         _check_depth(asset_id, rig, rigs, rasterizer)
     surface = _surface(model, rig)
-    with Rasterizer(SURVEY_SIZE_PX) as rasterizer:
+    with Rasterizer(SEEING_SIZE_PX) as rasterizer:
         rasterizer.set_model(model)
         points, seen_share = _seen_points(surface, rig, rasterizer)
     with Rasterizer(size_px) as rasterizer:
@@ -157,7 +157,7 @@ def _seen_points(
     surface: trimesh.Trimesh, rig: Rig, rasterizer: Rasterizer
 ) -> tuple[NDArray[np.float64], float]:
     """`NUM_POINTS` points that some survey camera sees, and their share of all points drawn."""
-    viewpoints = survey_viewpoints(NUM_SURVEY_VIEWS)
+    viewpoints = survey_viewpoints(NUM_SEEING_VIEWS)
     cameras = c2w_from_viewpoints(viewpoints)
     K = method_intrinsics(rasterizer.size_px)
     depths = [view.depth for view in _draw(viewpoints, rig, rasterizer)]

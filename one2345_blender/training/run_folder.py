@@ -84,21 +84,24 @@ class RunFolder:
         previous = self._read_progress()
         if previous is not None and previous.step == progress.step:
             return  # nothing was learnt since, and this state must not be taken apart
-        state_dir = self.path / f"state_{progress.step}"
-        shutil.rmtree(state_dir, ignore_errors=True)
-        state_dir.mkdir()
+        unfinished = self.path / "unfinished_state"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir()
         for name, module in modules.items():
-            _write(state_dir / f"{name}.safetensors", module.state_dict())
+            _write(unfinished / f"{name}.safetensors", module.state_dict())
         moments = {
             f"{index}.{key}": value
             for index, values in optimizer.state_dict()["state"].items()
             for key, value in values.items()
         }
-        _write(state_dir / "optimizer.safetensors", moments)
+        _write(unfinished / "optimizer.safetensors", moments)
+        state_dir = self._state_dir(progress)
+        shutil.rmtree(state_dir, ignore_errors=True)
+        unfinished.rename(state_dir)
         with atomic_write(self.path / PROGRESS_NAME) as file:
             file.write(json.dumps(asdict(progress)).encode())
         if previous is not None:
-            shutil.rmtree(self.path / f"state_{previous.step}", ignore_errors=True)
+            shutil.rmtree(self._state_dir(previous), ignore_errors=True)
 
     def restore(
         self, modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer
@@ -114,7 +117,7 @@ class RunFolder:
                 f"{self.path} holds no saved state to go on from.",
                 hint="Start the training without --resume.",
             )
-        state_dir = self.path / f"state_{progress.step}"
+        state_dir = self._state_dir(progress)
         if missing := [n for n in modules if not (state_dir / f"{n}.safetensors").is_file()]:
             raise CheckpointError(
                 f"Expected {' and '.join(missing)} in {state_dir}: it is another version's.",
@@ -129,7 +132,15 @@ class RunFolder:
         optimizer.load_state_dict(
             {"state": state, "param_groups": optimizer.state_dict()["param_groups"]}
         )
+        for parameter, moments in optimizer.state.items():
+            for key, value in moments.items():
+                if value.shape == parameter.shape:
+                    # PyTorch's fused optimizers pair numbers by their place in memory
+                    moments[key] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
         return progress
+
+    def _state_dir(self, progress: RunProgress) -> Path:
+        return self.path / f"state_{progress.step}"
 
     def _read_progress(self) -> RunProgress | None:
         path = self.path / PROGRESS_NAME

@@ -19,10 +19,10 @@ from .backdrops import Pictures
 from .backgrounds import Background, collect_backgrounds
 from .composites import draw_composite
 from .cutouts import load_cutouts, render_cutouts
-from .manifest import read_manifest
+from .manifest import Asset, read_manifest
 from .picture_scores import silhouette_iou
 from .run_folder import RunFolder
-from .training_loop import Slot, TrainingLoop
+from .training_loop import Slot, TrainingLoop, share_of
 from .training_options import TrainingOptions, parse_options
 
 BATCH_SIZE = 16
@@ -68,9 +68,10 @@ def train_segmenter(options: TrainingOptions) -> Path:
     )
     size_px = model.config.sample_size
     validation = validation_composites(data_dir, backgrounds, size_px)
-    cutouts, num_objects = _cutouts("train", data_dir)
+    assets = share_of(_assets("train"), options)
+    cutouts = _cutouts(assets, data_dir)
     pool = CompositePool(cutouts, Pictures.of_split(backgrounds, is_validation=False), size_px)
-    loop.saw(num_objects)
+    loop.saw(len(assets))
     loop.log(event="start", parameters=model.num_parameters(), cutouts=len(pool.cutouts))
 
     def log_score() -> None:
@@ -101,20 +102,22 @@ def validation_composites(
         ModelFileError: A library or a model is missing.
     """
     return draw_batch(
-        _cutouts("val", data_dir)[0],
+        _cutouts(_assets("val"), data_dir),
         Pictures.of_split(backgrounds, is_validation=True),
         (NUM_VALIDATION_COMPOSITES, size_px),
         np.random.default_rng(0),
     )
 
 
-def _cutouts(split: str, data_dir: Path) -> tuple[list[NDArray[np.uint8]], int]:
-    """Of the objects of one split, and how many these are; rendered where they are missing."""
-    manifest = read_manifest(MANIFEST_PATH)
-    assets = [asset for asset in manifest.assets if asset.split == split]
+def _assets(split: str) -> list[Asset]:
+    return [asset for asset in read_manifest(MANIFEST_PATH).assets if asset.split == split]
+
+
+def _cutouts(assets: list[Asset], data_dir: Path) -> list[NDArray[np.uint8]]:
+    """Rendered where they are missing."""
     folder = data_dir / "cutouts"
-    render_cutouts(assets, manifest, PACKAGES_DIR, folder)
-    return load_cutouts(assets, folder), len(assets)
+    render_cutouts(assets, read_manifest(MANIFEST_PATH), PACKAGES_DIR, folder)
+    return load_cutouts(assets, folder)
 
 
 class CompositePool:
@@ -132,20 +135,20 @@ class CompositePool:
         self.cutouts = cutouts
         self._pictures = pictures
         self._size_px = size_px
-        self._samples: list[tuple[NDArray[np.uint8], NDArray[np.uint8]]] = []
+        self.composites: list[tuple[NDArray[np.uint8], NDArray[np.uint8]]] = []
 
     def draw(self, slots: Sequence[Slot]) -> tuple[Tensor, Tensor]:
         """Pictures `(B, S, S, 3)` and masks `(B, S, S)`, uint8."""
-        num_fresh = len(slots) if len(self._samples) < 8 * len(slots) else NUM_FRESH
+        num_fresh = len(slots) if len(self.composites) < 8 * len(slots) else NUM_FRESH
         for slot in slots[:num_fresh]:
             sample = draw_composite(self.cutouts, self._pictures, self._size_px, slot.rng)
-            if len(self._samples) < POOL_SIZE:
-                self._samples.append(sample)
+            if len(self.composites) < POOL_SIZE:
+                self.composites.append(sample)
             else:
-                self._samples[slot.rng.integers(POOL_SIZE)] = sample
+                self.composites[slot.rng.integers(POOL_SIZE)] = sample
         rgb, mask = [], []
         for slot in slots:
-            picture, cover = self._samples[slot.rng.integers(len(self._samples))]
+            picture, cover = self.composites[slot.rng.integers(len(self.composites))]
             turn = 1 if slot.rng.random() < 0.5 else -1
             rgb.append(picture[:, ::turn])
             mask.append(cover[:, ::turn])

@@ -12,7 +12,7 @@ import dataclasses
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -30,6 +30,9 @@ WARM_UP_STEPS = 100
 LOWEST_RATE = 0.02
 MAX_AVERAGE_DECAY = 0.998
 GRADIENT_NORM_LIMIT = 1.0
+
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,15 +235,15 @@ def accelerator() -> Accelerator:
     return Accelerator(cpu=not torch.cuda.is_available())
 
 
-def share_of(names: list[str], options: TrainingOptions) -> list[str]:
+def share_of(objects: list[_T], options: TrainingOptions) -> list[_T]:
     """The objects that this process reads."""
-    return own_share(names) if options.shard_data else names
+    return own_share(objects) if options.shard_data else objects
 
 
-def own_share(names: list[str]) -> list[str]:
-    """This process's part of the names, if all processes share them out."""
+def own_share(objects: list[_T]) -> list[_T]:
+    """This process's part, if all processes share them out."""
     state = accelerator()
-    return names[state.process_index :: state.num_processes]
+    return objects[state.process_index :: state.num_processes]
 
 
 def on_device(value: Any, device: torch.device) -> Any:

@@ -12,7 +12,6 @@ from tiny_preset import VIEW_SIZE_PX, save_tiny_preset
 from one2345_blender.contracts.errors import OptionError
 from one2345_blender.evaluation import (
     elevation,
-    iso_level,
     meshes,
     pictures,
     samplers,
@@ -46,7 +45,7 @@ def test_meshes_scores_the_pipeline_its_second_half_and_the_baselines(
     preset = ["--preset", str(tiny_preset), "--device", "cpu", "--elevation-error-deg", "-5"]
     clip = ["--clip", str(tiny_preset / "image_encoder")]
     meshes.main([*mesh_arguments(crate_set, tmp_path), *preset, *clip])
-    report = json.loads((tmp_path / meshes.REPORT_JSON).read_text())
+    report = json.loads((tmp_path / meshes.SCORES_JSON).read_text())
     assert [row["object"] for row in report["objects"]] == [crate_set.asset_id]
     methods = [meshes.PIPELINE, meshes.TRUE_VIEWS, *meshes.SIMPLE_METHODS, meshes.REPEATED]
     assert list(report["means"]) == methods
@@ -59,6 +58,7 @@ def test_meshes_scores_the_pipeline_its_second_half_and_the_baselines(
     assert table in capsys.readouterr().out
     assert sum(line.startswith("|") for line in table.splitlines()) == 2 + len(methods)
     assert "Elevation, whole pipeline: median error 5.0 degrees, 100 % within 10" in table
+    assert "Volume IoU: of 1 closed models." in table
     assert "Peak memory" in table
     assert all(heading in table for heading, _ in COLUMNS.values())
     sheet = Image.open(tmp_path / meshes.SHEET_PNG)
@@ -70,7 +70,7 @@ def test_meshes_scores_what_a_preset_guesses_first(crate_set, tmp_path):
     preset = save_tiny_preset(tmp_path / "preset", lifts_photo=True)
     arguments = [*mesh_arguments(crate_set, tmp_path / "scores"), "--preset", str(preset)]
     meshes.main([*arguments, "--device", "cpu"])
-    means = json.loads((tmp_path / "scores" / meshes.REPORT_JSON).read_text())["means"]
+    means = json.loads((tmp_path / "scores" / meshes.SCORES_JSON).read_text())["means"]
     assert list(means)[:3] == [meshes.PIPELINE, meshes.GUESS, meshes.TRUE_VIEWS]
     guess = means[meshes.GUESS]
     assert guess["elevation_error_deg"] == means[meshes.PIPELINE]["elevation_error_deg"]
@@ -104,7 +104,7 @@ def test_the_ablation_starts_from_the_whole_pipeline(crate_set, tiny_preset, tmp
     means = []
     for name, options in (("plain", []), ("ablation", ["--ablation"])):
         meshes.main([*mesh_arguments(crate_set, tmp_path / name), *preset, *options])
-        means.append(json.loads((tmp_path / name / meshes.REPORT_JSON).read_text())["means"])
+        means.append(json.loads((tmp_path / name / meshes.SCORES_JSON).read_text())["means"])
     plain, ablation = means
     for score in ("f_05", "silhouette_iou", "elevation_error_deg"):
         assert ablation[meshes.PIPELINE][score] == plain[meshes.PIPELINE][score]
@@ -121,9 +121,19 @@ def test_the_ablation_starts_from_the_whole_pipeline(crate_set, tiny_preset, tmp
     assert truths[0] != truths[1]
 
 
+def test_a_level_set_below_all_distances_leaves_no_mesh(crate_set, tiny_preset, tmp_path):
+    preset = ["--preset", str(tiny_preset), "--device", "cpu", "--iso-level", "-9"]
+    meshes.main([*mesh_arguments(crate_set, tmp_path), *preset])
+    report = json.loads((tmp_path / meshes.SCORES_JSON).read_text())
+    assert report["iso_level"] == -9.0
+    for method in (meshes.PIPELINE, meshes.TRUE_VIEWS):
+        assert report["means"][method]["without_mesh"] == 1
+        assert report["means"][method]["silhouette_iou"] == 0.0
+
+
 def test_baselines_need_no_preset(crate_set, tmp_path):
     meshes.main([*mesh_arguments(crate_set, tmp_path), "--baselines-only"])
-    means = json.loads((tmp_path / meshes.REPORT_JSON).read_text())["means"]
+    means = json.loads((tmp_path / meshes.SCORES_JSON).read_text())["means"]
     assert list(means) == [*meshes.SIMPLE_METHODS, meshes.REPEATED]
 
 
@@ -150,7 +160,7 @@ def test_a_folder_of_model_files_is_a_test_set(tmp_path):
     box.export(models / "shelf" / "box.glb")
     output = tmp_path / "output"
     meshes.main(["--models", str(models), "--baselines-only", "--output", str(output)])
-    report = json.loads((output / meshes.REPORT_JSON).read_text())
+    report = json.loads((output / meshes.SCORES_JSON).read_text())
     assert report["test_set"] == str(models)
     assert [row["object"] for row in report["objects"]] == ["shelf/box.glb"]
     assert report["means"]["box of the true size"]["volume_iou"] > 0.97
@@ -168,14 +178,6 @@ def test_elevation_compares_rendered_and_predicted_views_with_the_prior(
     expected = abs(elevation.PRIOR_ELEVATION_DEG - float(rigs.elevation_deg[0]))
     assert rows["prior"]["mean_error_deg"] == pytest.approx(expected, abs=0.06)
     assert all(row["objects"] == 1 for row in rows.values())
-
-
-def test_iso_levels_below_all_distances_leave_no_silhouette(crate_set, tiny_preset, capsys):
-    arguments = ["--data", str(crate_set.folder), "--preset", str(tiny_preset)]
-    iso_level.main([*arguments, "--levels", "0", "-9"])
-    as_it_is, too_low = printed_rows(capsys)
-    assert too_low == {"iso_level": -9.0, "silhouette_iou": 0.0}
-    assert 0.0 < as_it_is["silhouette_iou"] <= 1.0
 
 
 def test_samplers_are_compared_in_views_and_meshes(crate_set, tiny_preset, capsys):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A whole run that fits a line, in as many processes as it is started in: see test_training_loop.
 
-Usage: python line_run.py FOLDER STEPS [resume]
+Usage: python line_run.py FOLDER STEPS
 """
 
 from __future__ import annotations
@@ -56,9 +56,7 @@ def line_loop(folder: Path, *, steps: int, resume: bool = False, **said: Any) ->
 
 
 if __name__ == "__main__":
-    line_loop(
-        Path(sys.argv[1]), steps=int(sys.argv[2]), resume=sys.argv[3:] == ["resume"]
-    ).take_steps(draw)
+    line_loop(Path(sys.argv[1]), steps=int(sys.argv[2])).take_steps(draw)
     this = accelerator()
     (Path(sys.argv[1]) / f"process_{this.process_index}_of_{this.num_processes}").touch()
     part_together(is_done=True)

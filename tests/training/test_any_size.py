@@ -8,8 +8,11 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,15 +27,22 @@ from one2345_blender.pipeline.lifting.photo_lifter import PhotoLifter
 from one2345_blender.pipeline.model_cache import load_pipeline
 from one2345_blender.pipeline.pipeline_one2345 import One2345Pipeline
 from one2345_blender.pipeline.preset_weights import load_reconstruction
+from one2345_blender.pipeline.segmenter import ForegroundSegmenter
 from one2345_blender.pipeline.zero123.pipeline_zero123 import Zero123Pipeline
 from one2345_blender.training import (
     compare_reconstructions,
     predict_views,
     train_lifter,
     train_reconstruction,
+    train_segmenter,
     train_views,
+    training_loop,
 )
+from one2345_blender.training.backgrounds import KINDS, Background
+from one2345_blender.training.cutouts import NUM_VIEWS
+from one2345_blender.training.debian_copyright import Rights
 from one2345_blender.training.lifting_data import NUM_DEPTHS
+from one2345_blender.training.run_folder import RunFolder, RunProgress, read_log
 from one2345_blender.training.train_autoencoder import train_autoencoder
 from one2345_blender.training.train_decoder import train_decoder
 from one2345_blender.training.train_elevation import train_elevation
@@ -285,6 +295,87 @@ def test_all_networks_take_the_size_of_the_renders(data_dir: Path) -> None:
     for run in ("autoencoder", "decoder", "elevation", "lifter", "views", "reconstruction"):
         progress = json.loads((data_dir / run / "progress.json").read_text())
         assert progress["objects"] == 2
+
+
+def test_a_segmenter_is_trained_on_composites_of_the_models(
+    rendered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that somebody brings, over pictures that are not downloaded here."""
+    grey = np.random.default_rng(0).integers(100, 160, (8, 96, 96, 3), np.uint8)
+    free = Rights(licence="CC0-1.0", copyright="nobody")
+    backgrounds = [
+        Background(name=f"{kind} {number}", kind=kind, rights=free, rgb=rgb)
+        for kind in KINDS
+        for number, rgb in enumerate(grey.repeat(8, axis=0))
+    ]
+    monkeypatch.setattr(train_segmenter, "read_backgrounds", lambda _data_dir: backgrounds)
+    monkeypatch.setattr(train_segmenter, "MANIFEST_PATH", rendered.parent / "manifest.json")
+    monkeypatch.setattr(train_segmenter, "PACKAGES_DIR", rendered.parent)
+    options = TrainingOptions(data=tmp_path, steps=1)
+    trained = ForegroundSegmenter.from_pretrained(train_segmenter.train_segmenter(options))
+    torch.manual_seed(options.seed)
+    untrained = ForegroundSegmenter().state_dict()
+    assert any(not torch.equal(value, untrained[n]) for n, value in trained.state_dict().items())
+    start, score = read_log(tmp_path / "segmenter")
+    assert start["cutouts"] == 2 * NUM_VIEWS["train"]
+    assert 0.0 <= score["iou"] < 1.0
+    progress = json.loads((tmp_path / "segmenter" / "progress.json").read_text())
+    assert (progress["images"], progress["objects"]) == (train_segmenter.BATCH_SIZE, 2)
+
+
+def interrupted_after(step: int, monkeypatch: pytest.MonkeyPatch, train: Callable[[], Any]) -> None:
+    """The training, stopped as soon as the state of that step is saved."""
+    save = RunFolder.save
+
+    def last_save(run: RunFolder, progress: RunProgress, *state: Any) -> None:
+        save(run, progress, *state)
+        if progress.step == step:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training_loop, "SAVE_EVERY_S", 0.0)
+        patch.setattr(RunFolder, "save", last_save)
+        with pytest.raises(KeyboardInterrupt):
+            train()
+
+
+def states(run: Path) -> dict[str, torch.Tensor]:
+    """All that was saved last, the optimizer's moments included."""
+    (state_dir,) = run.glob("state_*")
+    return {
+        f"{path.stem}.{name}": value
+        for path in state_dir.iterdir()
+        for name, value in load_file(path).items()
+    }
+
+
+@pytest.mark.parametrize("name", ["lifter", "views", "reconstruction"])
+def test_a_resumed_network_is_the_uninterrupted_one(
+    name: str, rendered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bit by bit, with all that is drawn at random for it."""
+    preset = save_tiny_preset(tmp_path / "preset", lifts_photo=True)
+    few = ["--num-points=300", "--num-surface-points=32", "--num-validation-objects=1"]
+    own = {
+        "lifter": [],
+        "views": ["--start-from", str(preset)],
+        "reconstruction": ["--start-from", str(preset), *few],
+    }[name]
+    main = {"lifter": train_lifter, "views": train_views, "reconstruction": train_reconstruction}
+    runs = []
+    for kind in ("whole", "parts"):
+        data = Path(shutil.copytree(rendered, tmp_path / kind))
+        arguments = ["--data", str(data), "--steps=3", "--batch-size=2", *own]
+        if name == "reconstruction":
+            arguments += ["--export", str(data / "export")]
+        if kind == "parts":
+            interrupted_after(2, monkeypatch, partial(main[name].main, list(arguments)))
+            arguments.append("--resume")
+        main[name].main(arguments)
+        runs.append(states(data / name))
+    whole, parts = runs
+    assert whole.keys() == parts.keys()
+    assert all(torch.equal(value, parts[key]) for key, value in whole.items())
 
 
 def test_recipes_of_the_reconstruction_are_compared(

@@ -14,6 +14,7 @@ from one2345_blender.pipeline.segmenter import ForegroundSegmenter
 from one2345_blender.training.backdrops import Pictures, draw_wood
 from one2345_blender.training.train_segmenter import (
     BATCH_SIZE,
+    NUM_FRESH,
     CompositePool,
     SegmenterObjective,
     segmentation_loss,
@@ -51,11 +52,21 @@ def test_training_lowers_the_loss_and_finds_objects(pool: CompositePool, tmp_pat
     assert (tmp_path / "sheet.png").exists()
 
 
-def test_pool_gives_full_batches_old_and_new(pool: CompositePool) -> None:
+def test_the_pool_grows_by_whole_batches_then_gives_old_ones_again(pool: CompositePool) -> None:
+    drawn: set[bytes] = set()
     for step in range(10):
+        size_before = len(pool.composites)
         rgb, mask = pool.draw(slots(BATCH_SIZE, step))
         assert rgb.shape == (BATCH_SIZE, SIZE_PX, SIZE_PX, 3)
         assert mask.shape == (BATCH_SIZE, SIZE_PX, SIZE_PX)
+        fresh = BATCH_SIZE if step < 8 else NUM_FRESH
+        assert len(pool.composites) == size_before + fresh
+        drawn |= {
+            min(picture.numpy().tobytes(), picture.flip(1).numpy().tobytes()) for picture in rgb
+        }
+    assert len(drawn) < 8 * BATCH_SIZE  # of ten batches
+    known = {min(rgb.tobytes(), rgb[:, ::-1].tobytes()) for rgb, _ in pool.composites}
+    assert drawn <= known
 
 
 def test_loss_is_least_at_the_truth() -> None:

@@ -15,9 +15,10 @@ import pytest
 import torch
 from line_run import BATCH_SIZE, draw, line_loop
 from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from one2345_blender.contracts.errors import CheckpointError, OptionError
-from one2345_blender.training import training_loop
+from one2345_blender.training import run_folder, training_loop
 from one2345_blender.training.run_folder import LOG_NAME, RunProgress
 from one2345_blender.training.training_loop import (
     LOG_EVERY_STEPS,
@@ -49,7 +50,10 @@ def test_training_learns_and_logs_its_mean_losses(tmp_path: Path) -> None:
     assert [entry["step"] for entry in log] == [LOG_EVERY_STEPS * n for n in (1, 2, 3, 4)]
     assert log[-1]["loss"] < 0.05 * log[0]["loss"]
     assert log[-1]["images"] == BATCH_SIZE * log[-1]["step"]
-    assert any(tmp_path.glob("events.out.tfevents.*"))
+    curve = EventAccumulator(str(tmp_path)).Reload().Scalars("loss")
+    assert [(point.step, point.value) for point in curve] == [
+        (entry["step"], pytest.approx(entry["loss"])) for entry in log
+    ]
     state = saved(tmp_path)
     assert state["network.line.weight"].item() == pytest.approx(2.0, abs=0.1)
     assert state["averaged.line.bias"].item() == pytest.approx(1.0, abs=0.5)
@@ -75,6 +79,28 @@ def test_a_resumed_run_is_the_uninterrupted_one(tmp_path: Path) -> None:
     one, other = saved(tmp_path / "whole"), saved(tmp_path / "parts")
     assert one.keys() == other.keys()
     assert all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+def test_a_process_that_dies_while_saving_leaves_the_last_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line_loop(tmp_path, steps=5).take_steps(draw)
+    before, write = saved(tmp_path), run_folder._write
+
+    def dying(path: Path, tensors: dict[str, torch.Tensor]) -> None:
+        write(path, tensors)
+        if path.name == "averaged.safetensors":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(run_folder, "_write", dying)
+    with pytest.raises(KeyboardInterrupt):
+        line_loop(tmp_path, steps=6, resume=True).take_steps(draw)
+    monkeypatch.undo()
+    resumed = line_loop(tmp_path, steps=7, resume=True)
+    assert resumed.progress.step == 5
+    assert all(torch.equal(value, saved(tmp_path)[name]) for name, value in before.items())
+    resumed.take_steps(draw)
+    assert {path.name for path in tmp_path.iterdir() if path.is_dir()} == {"state_7"}
 
 
 def test_the_end_of_a_run_may_be_asked_for_twice(tmp_path: Path) -> None:
