@@ -701,7 +701,8 @@ class Downloader:
                     "download",
                     f"Could not download {url}: {problem}.",
                     hint="Check the connection and run the same again: it goes on where it was. "
-                    "Without a connection, use --wheelhouse.",
+                    "Without a connection, use a folder of wheels (--wheelhouse; in Blender, "
+                    "Local Files).",
                 )
             if self._is_stopped.wait(2.0 ** (failures - 1) if failures else 0.0):
                 raise KeyboardInterrupt

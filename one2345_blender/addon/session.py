@@ -212,7 +212,7 @@ def _for_people(error: Exception) -> One2345Error:
     if isinstance(error, KeyError):
         return OutputError(
             f"The worker's result lacks {error}.",
-            hint="Re-install the worker from the add-on's preferences.",
+            hint="Remove Runtime, then Install Runtime…, in the extension's preferences.",
         )
     return OutputError(
         f"The result could not be put into the scene: {type(error).__name__}: {error}",

@@ -19,7 +19,7 @@ STAGE_NAMES = {
     "foreground": n_("Finding the object"),
     "views_stage1": n_("Imagining views around it"),
     "elevation": n_("Estimating the elevation"),
-    "views_stage2": n_("Imagining views from above"),
+    "views_stage2": n_("Imagining tilted views"),
     "features": n_("Reading the views"),
     "cost_volume": n_("Combining the views"),
     "sdf": n_("Computing the surface"),

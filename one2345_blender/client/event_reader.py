@@ -49,7 +49,7 @@ def _check_field_types(event: Message) -> None:
         if name in event and not _is_fit(event[name], expected):
             raise ProtocolError(
                 f"Event {event['type']!r}: {name} is not as expected, {shown(event[name])}.",
-                hint="Re-install the worker from the add-on's preferences.",
+                hint="Remove Runtime, then Install Runtime…, in the extension's preferences.",
             )
 
 

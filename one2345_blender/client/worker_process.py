@@ -193,7 +193,7 @@ class WorkerProcess:
                 ProtocolError(
                     f"Expected a worker that speaks protocol {PROTOCOL_VERSION}, "
                     f"got {hello['protocol']}.",
-                    hint="Re-install the worker from the add-on's preferences.",
+                    hint="Remove Runtime, then Install Runtime…, in the extension's preferences.",
                 )
             )
             return

@@ -33,9 +33,10 @@ def preset_folder(preset: str) -> Path:
         return _complete(
             folder,
             preset,
-            f"`download {preset}` fetches the published weights, `import-checkpoint FILE --output "
-            f"{folder}` makes the preset of them; or set {PRESETS_VARIABLE} to the folder that "
-            "holds it. The preset `embedded` needs no download.",
+            "Get Weights… in the extension's preferences fetches and prepares them; so does "
+            f"`download {preset}`, and `import-checkpoint FILE --output {folder}` prepares files "
+            f"that you have. Or set {PRESETS_VARIABLE} to the folder that holds the preset. The "
+            "preset `embedded` needs no download.",
         )
     if Path(preset).is_dir():
         return _complete(Path(preset), preset, "Choose a folder in the diffusers layout.")

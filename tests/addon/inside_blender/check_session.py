@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("registered_addon")
         ("crashes", "exit status 3"),
         ("lies_type", "step is not as expected"),
         ("lies_twice", "The worker's result lacks 'mesh_npz'"),
-        ("wrong_protocol", "Re-install the worker"),
+        ("wrong_protocol", "Install Runtime"),
     ],
 )
 def test_a_failure_is_reported_and_the_next_job_works(
