@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Errors of the elevation estimate on unseen objects, from rendered and from predicted views."""
+"""Errors of the elevation estimate on unseen objects: from rendered and from predicted views, from
+the photo, and of two constants, the prior and the middle of the rendered inputs."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ from ..pipeline.matching import match_views
 from ..pipeline.model_cache import ModelCache
 from ..pipeline.view_schedule import LEVEL_OFFSETS, NUM_NEAR_VIEWS, NUM_STAGE1_VIEWS
 from ..training.cutouts import rgba_from_render
-from ..training.renders import load_rigs
+from ..training.renders import ELEVATION_RANGE_DEG, load_rigs
 from ..training.view_data import read_split
 
 
@@ -31,9 +32,10 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--photo-only", action="store_true", help="no views: much faster")
     args = parser.parse_args(argv)
     pipeline = ModelCache().get(args.preset, "auto")
+    constants_deg = {"prior": PRIOR_ELEVATION_DEG, "middle": sum(ELEVATION_RANGE_DEG) / 2.0}
     near = slice(NUM_STAGE1_VIEWS, NUM_STAGE1_VIEWS + NUM_NEAR_VIEWS)
     errors: dict[str, list[float]] = {
-        kind: [] for kind in ("rendered", "predicted", "photo", "prior")
+        kind: [] for kind in ("rendered", "predicted", "photo", *constants_deg)
     }
     num_estimated = dict.fromkeys(errors, 0)
     for name in read_split(args.data, args.split)[: args.objects]:
@@ -52,7 +54,8 @@ def main(argv: list[str]) -> None:
                 estimate = _estimate(views)
                 errors[kind].append(abs(estimate.elevation_deg - truth_deg))
                 num_estimated[kind] += estimate.is_estimated
-        errors["prior"].append(abs(PRIOR_ELEVATION_DEG - truth_deg))
+        for kind, constant_deg in constants_deg.items():
+            errors[kind].append(abs(constant_deg - truth_deg))
     for kind, values in errors.items():
         if not values:
             continue

@@ -168,15 +168,16 @@ def test_a_folder_of_model_files_is_a_test_set(tmp_path):
         meshes.main(["--models", str(tmp_path / "absent"), "--baselines-only"])
 
 
-def test_elevation_compares_rendered_and_predicted_views_with_the_prior(
+def test_elevation_compares_rendered_and_predicted_views_with_constants(
     crate_set, tiny_preset, capsys
 ):
     elevation.main(["--data", str(crate_set.folder), "--preset", str(tiny_preset)])
     rows = {row["estimated_from"]: row for row in printed_rows(capsys)}
-    assert list(rows) == ["rendered", "predicted", "prior"]
+    assert list(rows) == ["rendered", "predicted", "prior", "middle"]
     rigs = load_rigs(crate_set.folder / "renders" / f"{crate_set.asset_id}.npz")
     expected = abs(elevation.PRIOR_ELEVATION_DEG - float(rigs.elevation_deg[0]))
     assert rows["prior"]["mean_error_deg"] == pytest.approx(expected, abs=0.06)
+    assert rows["middle"]["mean_error_deg"] != rows["prior"]["mean_error_deg"]
     assert all(row["objects"] == 1 for row in rows.values())
 
 
