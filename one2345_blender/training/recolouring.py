@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Objects in other colours and exposures, photos that are not quite sharp: new ones at no cost, and
-cameras that see otherwise."""
+"""Objects in other colours and exposures, or paler, photos that are not quite sharp: new ones at no
+cost, and cameras that see otherwise."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 BLURRED_SHARE = 0.5
+FADED_SHARE = 0.5
+LEAST_DARKNESS = 0.1
+"""Of faded pictures, as a share of what they had."""
 MAX_BLUR = 1.0 / 128.0
 """Standard deviation in sides of the picture: one pixel where that has 128."""
 
@@ -30,6 +33,18 @@ def random_colours(
         return (share * changed + (1.0 - share) * rgb).astype(np.uint8)
 
     return recolour
+
+
+def random_fading(rng: np.random.Generator, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Pictures on white of one object, of a paler one: all of them fade towards white alike.
+
+    Half of all objects stay as they are.
+    """
+    darkness = LEAST_DARKNESS ** float(rng.random())
+    if rng.random() >= FADED_SHARE:
+        return rgb
+    table = (255.0 - darkness * np.arange(255.0, -1.0, -1.0)).round().astype(np.uint8)
+    return table[rgb]
 
 
 def random_blur(rng: np.random.Generator, photo: NDArray[np.uint8]) -> NDArray[np.uint8]:

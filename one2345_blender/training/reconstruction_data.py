@@ -26,6 +26,7 @@ from ..pipeline.lifting.radiance import MAX_DENSITY, RadianceGrid, grid_nodes
 from ..pipeline.view_schedule import NUM_STAGE1_VIEWS, method_viewpoints
 from .framing import MAX_OBJECT_RADIUS
 from .ray_rendering import TargetRays
+from .recolouring import random_fading
 from .reconstruction_recipes import SHIPPED, ReconstructionRecipe
 from .renders import NUM_SURVEY_VIEWS, RenderedRigs, load_rigs, survey_viewpoints
 from .targets import DepthRig, SdfTarget, unproject
@@ -251,6 +252,7 @@ class ReconstructionData:
             sources = source_views(views, float(rigs.elevation_deg[rig]), chosen)
         else:
             rig = int(rng.integers(len(rigs.rgb)))
+            rigs = replace(rigs, rgb=random_fading(rng, rigs.rgb))
             if self.recipe.source_stage == 1:
                 sources = stage1_sources(rigs, rig)
             else:

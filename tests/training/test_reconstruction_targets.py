@@ -22,6 +22,7 @@ from one2345_blender.contracts.cameras import (
 )
 from one2345_blender.pipeline.lifting.radiance import MAX_DENSITY, RadianceGrid, grid_nodes
 from one2345_blender.pipeline.view_schedule import method_viewpoints
+from one2345_blender.training.recolouring import random_fading
 from one2345_blender.training.reconstruction_data import (
     ReconstructionData,
     depth_rig,
@@ -298,3 +299,31 @@ def test_corners_that_no_view_shows_are_outside() -> None:
     target = SdfTarget(sphere_rig(), torch.Generator().manual_seed(0))
     corners = torch.cartesian_prod(*[torch.tensor([-0.62, 0.62])] * 3)
     assert (target(corners) == TRUNCATION).all()
+
+
+def test_half_of_all_objects_fade_towards_white_in_all_their_pictures() -> None:
+    rgb = np.arange(256, dtype=np.uint8).reshape(1, 1, 16, 16, 1).repeat(3, -1)
+    drawn = [random_fading(np.random.default_rng(seed), rgb) for seed in range(60)]
+    faded = [pictures for pictures in drawn if (pictures != rgb).any()]
+    assert 20 < len(faded) < 40
+    for pictures in faded:
+        kept = (255.0 - pictures[rgb < 128]) / (255.0 - rgb[rgb < 128])
+        assert kept.min() > 0.09 and kept.max() < 1.0 and np.ptp(kept) < 0.01
+        assert (pictures[rgb == 255] == 255).all()
+    assert min(pictures.min() for pictures in faded) < 100 < max(p.min() for p in faded)
+
+
+def test_what_a_true_example_is_seen_in_and_learns_from_fades_alike(tmp_path: Path) -> None:
+    (tmp_path / "renders").mkdir()
+    save_rigs(sphere_renders(), tmp_path / "renders" / "ball.npz")
+    data = ReconstructionData(
+        tmp_path, ["ball"], image_size_px=32, num_points=60, num_surface_points=32
+    )
+    darkest = []
+    for seed in range(12):
+        example = data.draw((5, 5), np.random.default_rng(seed))
+        assert float(example.sources.rgb.amin()) == pytest.approx(
+            float(example.surface_rgb.mean()), abs=0.15
+        )
+        darkest.append(float(example.surface_rgb.mean()))
+    assert min(darkest) == pytest.approx(90 / 255, abs=0.01) and max(darkest) > 0.7
