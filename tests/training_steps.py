@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Training steps without a run: what a test of an objective needs."""
+"""Training steps without a run, and what a run saved: what tests of trainings share."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from safetensors.torch import load_file
+from torch import Tensor, nn
 
 from one2345_blender.training.training_loop import Slot
 
@@ -40,3 +42,13 @@ def learn(
         optimizer.step()
         history.append({name: loss.item() for name, loss in losses.items()})
     return history
+
+
+def saved(run: Path) -> dict[str, Tensor]:
+    """All that a run saved last, the optimizer's moments included."""
+    (state_dir,) = run.glob("state_*")
+    return {
+        f"{path.stem}.{name}": value
+        for path in sorted(state_dir.iterdir())
+        for name, value in load_file(path).items()
+    }

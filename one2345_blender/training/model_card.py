@@ -70,7 +70,7 @@ Autoencoder: {autoencoder_psnr_db:.1f} dB.
 Elevation from the photo: median error {elevation[median_deg]} degrees, mean {elevation[mean_deg]},
 {elevation[within_10]:.0%} within 10 degrees (the photos stand at -10 to 60).
 Foreground segmenter on composites: IoU {segmenter_iou:.3f}.
-Reconstruction, eight objects from true and from predicted views, occupancy IoU and mean error of
+Reconstruction, from true and from predicted views, occupancy IoU and mean error of
 the truncated signed distance in world units: {reconstruction}.
 
 ## Limits

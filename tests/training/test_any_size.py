@@ -20,6 +20,7 @@ import torch
 from own_models import render_own_models
 from safetensors.torch import load_file
 from tiny_preset import VIEW_SIZE_PX, save_tiny_preset
+from training_steps import saved
 
 from one2345_blender.contracts.errors import OptionError
 from one2345_blender.contracts.job import REFERENCE_SAMPLER
@@ -339,16 +340,6 @@ def interrupted_after(step: int, monkeypatch: pytest.MonkeyPatch, train: Callabl
             train()
 
 
-def states(run: Path) -> dict[str, torch.Tensor]:
-    """All that was saved last, the optimizer's moments included."""
-    (state_dir,) = run.glob("state_*")
-    return {
-        f"{path.stem}.{name}": value
-        for path in state_dir.iterdir()
-        for name, value in load_file(path).items()
-    }
-
-
 @pytest.mark.parametrize("name", ["lifter", "views", "reconstruction"])
 def test_a_resumed_network_is_the_uninterrupted_one(
     name: str, rendered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -372,7 +363,7 @@ def test_a_resumed_network_is_the_uninterrupted_one(
             interrupted_after(2, monkeypatch, partial(main[name].main, list(arguments)))
             arguments.append("--resume")
         main[name].main(arguments)
-        runs.append(states(data / name))
+        runs.append(saved(data / name))
     whole, parts = runs
     assert whole.keys() == parts.keys()
     assert all(torch.equal(value, parts[key]) for key, value in whole.items())

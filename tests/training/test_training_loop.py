@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 import torch
 from line_run import BATCH_SIZE, draw, line_loop
-from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from training_steps import saved
 
 from one2345_blender.contracts.errors import CheckpointError, OptionError
 from one2345_blender.training import run_folder, training_loop
@@ -33,15 +33,6 @@ SCRIPT = Path(__file__).with_name("line_run.py")
 
 def log_of(folder: Path) -> list[dict]:
     return [json.loads(line) for line in (folder / LOG_NAME).read_text().splitlines()]
-
-
-def saved(folder: Path) -> dict[str, torch.Tensor]:
-    (state_dir,) = folder.glob("state_*")
-    return {
-        f"{path.stem}.{name}": value
-        for path in sorted(state_dir.iterdir())
-        for name, value in load_file(path).items()
-    }
 
 
 def test_training_learns_and_logs_its_mean_losses(tmp_path: Path) -> None:
